@@ -1,0 +1,1 @@
+"""Coordinates, bands, patches, imagery sources and atlas layers. Nothing here imports torch."""

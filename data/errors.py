@@ -1,0 +1,34 @@
+"""The errors users meet: one base class, one subclass for each kind of input.
+
+Owns the words of failure. A message is a sentence that says what was wrong, where, what was seen and what to do; the
+command line prints it without a traceback and exits 2, the app shows it in place. A programming mistake is never
+dressed up as one of these.
+"""
+
+
+class SamewhereError(Exception):
+    """Base of every error caused by input, files or the environment rather than by a bug."""
+
+
+class CoordinateError(SamewhereError):
+    """A longitude, latitude, bounding box or cell id that cannot be used."""
+
+
+class PatchError(SamewhereError):
+    """An image that cannot be read as a patch."""
+
+
+class CheckpointError(SamewhereError):
+    """A checkpoint that is missing, damaged, or unknown."""
+
+
+class IndexStoreError(SamewhereError):
+    """An index directory that is missing, half written, damaged, or made by another checkpoint."""
+
+
+class QueryError(SamewhereError):
+    """A search that asks for something the index cannot answer."""
+
+
+class MissingDependencyError(SamewhereError):
+    """An optional package that is needed here is not installed."""

@@ -1,0 +1,1 @@
+"""Encoders, training, checkpoints and evaluation."""
