@@ -1,0 +1,1 @@
+"""The Streamlit pages and the ``samewhere`` command line."""

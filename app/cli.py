@@ -1,0 +1,42 @@
+"""The command line: ``samewhere``.
+
+Owns the registration of sub-commands and what becomes of errors: one line on standard error, no traceback, exit 2. The
+commands themselves live in ``app/commands``, one module each, and import what is heavy only when they run, so that
+``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from app.commands import index, search
+from data.errors import SamewhereError
+
+app = typer.Typer(
+    name="samewhere",
+    help="Find the places on Earth that look like this one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# ---- one line for each command; a module with several sub-commands exposes a typer app, one with one a function ----
+app.add_typer(index.app, name="index")
+app.command(name="search", epilog=search.EPILOG)(search.search)
+
+
+def main() -> None:
+    """Run the command line and leave with 0 (done), 1 (ran, with failures listed), 2 (wrong input) or 130 (Ctrl-C)."""
+    try:
+        app(prog_name="samewhere")
+    except SamewhereError as error:
+        print(f"samewhere: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

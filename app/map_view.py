@@ -1,0 +1,164 @@
+"""What the maps show: plain data for the flat map, and a pydeck globe.
+
+Two maps, because no one of them can do both. The flat one is a component of our own: a click anywhere on *the* map
+chooses a place, which ``st.pydeck_chart`` cannot report, and choosing a hit flies there at once, without a rerun. The
+globe is pydeck's: nothing is stretched towards the poles, and clicking a hit selects it. Only one is drawn at a time,
+from the same answer, in the same colours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.answer import Answer
+from app.field_image import MERCATOR_LAT_DEG
+from app.gallery import lonlat_text
+from app.url_state import PageQuery
+from data.geo import cell_boundary, hex_to_cell
+
+if TYPE_CHECKING:
+    import pydeck
+
+ROSE, WHITE, INK, BLUE = [255, 77, 109], [255, 255, 255], [11, 26, 43], [92, 200, 255]
+WORLD = [-180.0, -MERCATOR_LAT_DEG, 180.0, MERCATOR_LAT_DEG]
+ABOVE_M = 25_000
+"""Marks on the globe float a little, or they would flicker through its surface."""
+
+
+def hit_marks(answer: Answer | None) -> list[dict[str, Any]]:
+    """Hits as the flat map draws them; rings are open, in degrees, and may pass ±180."""
+    return [
+        {
+            "id": hit.id,
+            "rank": hit.rank,
+            "lon": hit.lon,
+            "lat": hit.lat,
+            "ring": cell_boundary(hex_to_cell(hit.id)).round(4).tolist(),
+        }
+        for hit in (answer.hits if answer else ())
+    ]
+
+
+def flat_map(answer: Answer | None, asked: PageQuery, *, page: str, hint: str) -> dict[str, Any]:
+    """The flat map's data. The chosen hit is named only as the link's, so that choosing another changes nothing here.
+
+    Args:
+        answer: what to draw, or None.
+        asked: the query, for its box.
+        page: URL of ``map.html``.
+        hint: a sentence over the map, '' for none.
+    """
+    place = answer.lonlat if answer else asked.place if asked.kind == "place" else None
+    return {
+        "page": page,
+        "token": answer.token if answer else "",
+        "hint": hint,
+        "field": answer.field if answer else None,
+        "hits": hit_marks(answer),
+        "query": list(place) if place else None,
+        "bbox": [asked.bbox.west, asked.bbox.south, asked.bbox.east, asked.bbox.north] if asked.bbox else None,
+    }
+
+
+def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.Deck:
+    """The same as a pydeck globe. Its layer ``hits`` is the one to select from; objects carry ``id``.
+
+    Args:
+        answer: what to draw, or None.
+        chosen: id of the hit to turn to and mark.
+        static: URL of the folder with the base pictures.
+    """
+    import pydeck  # pandas comes with it: half a second that the flat map does not need
+
+    hits = answer.hits if answer else ()
+    marks = [
+        {
+            "id": hit.id,
+            "rank": str(hit.rank),
+            "at": [hit.lon, hit.lat, ABOVE_M],
+            "where": lonlat_text(hit.lon, hit.lat),
+            "score": f"{hit.score:.2f}",
+            "fill": ROSE if hit.id == chosen else WHITE,
+            "ink": WHITE if hit.id == chosen else INK,
+        }
+        for hit in hits
+    ]
+    picture = {"bounds": WORLD, "_image_coordinate_system": "'cartesian'"}
+    layers = [
+        pydeck.Layer("BitmapLayer", id="blue-marble", image=f"'{static}/blue_marble.jpg'", **picture),
+        pydeck.Layer(
+            "GeoJsonLayer",
+            f"{static}/countries.geojson",
+            id="countries",
+            filled=False,
+            stroked=True,
+            get_line_color=[255, 255, 255, 80],
+            line_width_units="'pixels'",
+            get_line_width=0.7,
+        ),
+        pydeck.Layer(
+            "H3HexagonLayer",
+            marks,
+            id="hexes",
+            get_hexagon="id",
+            extruded=False,
+            filled=True,
+            stroked=True,
+            get_fill_color=[255, 255, 255, 40],
+            get_line_color="fill",
+            line_width_min_pixels=1.5,
+        ),
+        pydeck.Layer(
+            "ScatterplotLayer",
+            marks,
+            id="hits",
+            pickable=True,
+            get_position="at",
+            radius_units="'pixels'",
+            get_radius=11,
+            get_fill_color="fill",
+            stroked=True,
+            get_line_color=INK,
+            line_width_units="'pixels'",
+            get_line_width=1.5,
+        ),
+        pydeck.Layer(
+            "TextLayer",
+            marks,
+            id="ranks",
+            get_position="at",
+            get_text="rank",
+            get_size=12,
+            get_color="ink",
+        ),
+    ]
+    if answer:
+        layers.insert(1, pydeck.Layer("BitmapLayer", id="field", image=f"'{answer.field}'", **picture))
+    if answer and answer.lonlat:
+        query = [{"at": [*answer.lonlat, ABOVE_M]}]
+        layers.append(
+            pydeck.Layer(
+                "ScatterplotLayer",
+                query,
+                id="query",
+                get_position="at",
+                radius_units="'pixels'",
+                get_radius=7,
+                get_fill_color=BLUE,
+                stroked=True,
+                get_line_color=INK,
+                line_width_units="'pixels'",
+                get_line_width=1.5,
+            )
+        )
+    turned_to = next(((hit.lon, hit.lat) for hit in hits if hit.id == chosen), answer.lonlat if answer else None)
+    lon, lat = turned_to or (10.0, 25.0)
+    return pydeck.Deck(
+        layers=layers,
+        views=[pydeck.View("_GlobeView", controller=True)],
+        initial_view_state=pydeck.ViewState(longitude=lon, latitude=lat, zoom=0.9, min_zoom=0, max_zoom=6),
+        map_provider=None,
+        map_style=None,
+        tooltip={"text": "{rank}: {where}\nscore {score}"},  # type: ignore[arg-type]  # pydeck's stub says bool
+        parameters={"cull": True},
+    )

@@ -1,0 +1,191 @@
+"""The query as a link: what the page asks for, as one value, to and from URL parameters.
+
+Owns the names and limits of the parameters. Everything in a URL is typed by strangers: each value is parsed and bounded
+here, a wrong one becomes a sentence and its default, and nothing else ever reads the query string. An uploaded image
+cannot stand in a link; a link of such a search carries the options alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_args
+
+from data.errors import CoordinateError, SamewhereError
+from data.geo import BBox, hex_to_cell, parse_place
+
+Kind = Literal["place", "image"]
+Target = Literal["cells", "tiles"]
+View = Literal["smooth", "both", "sharp"]
+Projection = Literal["flat", "globe"]
+
+K_MAX = 100
+KM_MAX = 15000
+COUNTRIES_MAX = 60
+MIN_KM: dict[Kind, int] = {"place": 500, "image": 0}
+"""Around a place the best answers are its neighbours, so they are left out; an image wants to find where it was taken."""
+SPACING_KM = 200
+DEFAULT_VIEW: dict[Kind, View] = {"place": "smooth", "image": "both"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """What the page asks for.
+
+    Attributes:
+        kind: whether a place or an image is the start.
+        place: (lon, lat) degrees, or None while none is chosen.
+        sample: key of a sample image, or None.
+        k: number of hits, 1…100.
+        target: what is searched.
+        view: how embeddings are compared; None is the default of the kind.
+        min_km: least distance from the query; None is the default of the kind.
+        spacing_km: least distance between hits.
+        bbox: only hits inside.
+        countries: only hits in these, ISO 3166 alpha-3; empty is everywhere.
+        hit: id of the hit that is chosen.
+        projection: how the map is drawn.
+    """
+
+    kind: Kind = "place"
+    place: tuple[float, float] | None = None
+    sample: str | None = None
+    k: int = 10
+    target: Target = "cells"
+    view: View | None = None
+    min_km: int | None = None
+    spacing_km: int = SPACING_KM
+    bbox: BBox | None = None
+    countries: tuple[str, ...] = ()
+    hit: str | None = None
+    projection: Projection = "flat"
+
+    @property
+    def view_used(self) -> View:
+        """The view, default filled in."""
+        return self.view or DEFAULT_VIEW[self.kind]
+
+    @property
+    def min_km_used(self) -> int:
+        """The least distance from the query, default filled in."""
+        return MIN_KM[self.kind] if self.min_km is None else self.min_km
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A query read from a link, and what could not be read."""
+
+    query: PageQuery
+    complaints: tuple[str, ...] = ()
+
+
+def read_query(params: Mapping[str, str], *, samples: Mapping[str, Any], countries: Mapping[str, Any]) -> Parsed:
+    """Read URL parameters.
+
+    Args:
+        params: name to value, as in the URL. Unknown names are left alone.
+        samples: what ``sample`` may name.
+        countries: what ``countries`` may name.
+
+    Returns:
+        The query, and a sentence for every value that could not be used.
+    """
+    complaints: list[str] = []
+
+    def take(name: str, parse: Callable[[str], T], default: T) -> T:
+        text = params.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except (ValueError, SamewhereError) as error:
+            reason = str(error) if isinstance(error, SamewhereError) else f"{text[:60]!r} is not {error}."
+            complaints.append(f"The link's {name} was left out: {reason}")
+            return default
+
+    place = take("place", parse_place, None)
+    sample = take("sample", lambda text: _one_of(text, tuple(samples)), None)
+    kind: Kind = "image" if sample or (not place and params.get("from") == "image") else "place"
+    query = PageQuery(
+        kind=kind,
+        place=place,
+        sample=sample,
+        k=take("k", lambda text: _whole(text, 1, K_MAX), PageQuery.k),
+        target=take("target", lambda text: _one_of(text, get_args(Target)), PageQuery.target),
+        view=take("view", lambda text: _one_of(text, get_args(View)), None),
+        min_km=take("min_km", lambda text: _whole(text, 0, KM_MAX), None),
+        spacing_km=take("spacing_km", lambda text: _whole(text, 0, KM_MAX), SPACING_KM),
+        bbox=take("bbox", BBox.parse, None),
+        countries=take("countries", lambda text: _several(text, countries), ()),
+        hit=take("hit", lambda text: f"{hex_to_cell(text):x}", None),
+        projection=take("map", lambda text: _one_of(text, get_args(Projection)), "flat"),
+    )
+    return Parsed(query, tuple(complaints))
+
+
+def write_query(query: PageQuery) -> dict[str, str]:
+    """The parameters of a link that asks the same; what is at its default is left out."""
+    params: dict[str, str] = {}
+    if query.kind == "place" and query.place:
+        params["place"] = ",".join(number(value) for value in query.place)
+    if query.kind == "image":
+        params |= {"sample": query.sample} if query.sample else {"from": "image"}
+    if query.k != PageQuery.k:
+        params["k"] = str(query.k)
+    if query.target != PageQuery.target:
+        params["target"] = query.target
+    if query.view_used != DEFAULT_VIEW[query.kind]:
+        params["view"] = query.view_used
+    if query.min_km_used != MIN_KM[query.kind]:
+        params["min_km"] = str(query.min_km_used)
+    if query.spacing_km != SPACING_KM:
+        params["spacing_km"] = str(query.spacing_km)
+    if query.bbox:
+        params["bbox"] = bbox_text(query.bbox)
+    if query.countries:
+        params["countries"] = ",".join(query.countries)
+    if query.hit:
+        params["hit"] = query.hit
+    if query.projection != "flat":
+        params["map"] = query.projection
+    return params
+
+
+def number(value: float) -> str:
+    """A coordinate in decimal degrees with at most four decimals (11 m), without trailing zeros."""
+    return f"{round(value, 4) + 0.0:.4f}".rstrip("0").rstrip(".")  # + 0.0 turns -0 into 0
+
+
+def bbox_text(bbox: BBox) -> str:
+    """A box as users type it."""
+    return ",".join(number(value) for value in (bbox.west, bbox.south, bbox.east, bbox.north))
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    kind = f"a whole number from {least} to {most}"
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(kind) from None
+    if not math.isfinite(value) or value != int(value) or not least <= value <= most:
+        raise ValueError(kind)
+    return int(value)
+
+
+def _one_of(text: str, allowed: tuple[Any, ...]) -> Any:
+    if text not in allowed:
+        raise ValueError(f"one of {', '.join(allowed)}")
+    return text
+
+
+def _several(text: str, allowed: Mapping[str, Any]) -> tuple[str, ...]:
+    codes = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",")))
+    unknown = [code for code in codes if code not in allowed]
+    if unknown or len(codes) > COUNTRIES_MAX:
+        raise CoordinateError(
+            f"{', '.join(unknown)[:60] or 'so long a list'} cannot be used; give codes such as ITA,ESP."
+        )
+    return codes

@@ -1,0 +1,339 @@
+"""Patches: what the image encoder takes, read from the files people have.
+
+Owns the reading of GeoTIFF (through rasterio), ``.npy``/``.npz`` (never pickled), PNG and JPEG (through Pillow) into one
+:class:`Patch`. The content decides what a file is, not its name. Refuses, before decoding, files of more than 32 MB and
+arrays of more than 50 million values; refuses stacks whose bands cannot be known, and patches without a single valid pixel.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import rasterio
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+from rasterio.warp import transform as warp_transform
+
+from data.bands import (
+    BASELINE_0400_OFFSET,
+    DISPLAY_BANDS,
+    L1C_BANDS,
+    QUANTIFICATION,
+    VISIBLE_BANDS,
+    bands_by_count,
+    canonical,
+)
+from data.errors import CoordinateError, PatchError
+from data.geo import validate_lonlat
+
+MAX_BYTES = 32 * 1024 * 1024
+MAX_VALUES = 50_000_000
+MIN_SIDE_PX = 8
+METRES_PER_DEGREE = 111_195.0
+
+WANTED = (
+    "Expected a 12- or 13-band Sentinel-2 stack, three visible bands (red, green, blue), or bands named as in B02, B03, B04"
+)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One image with what is known of it.
+
+    Attributes:
+        pixels: (C, H, W) float32; surface reflectance (about 0…1), or display colours 0…1 where the bands are R, G, B.
+            NaN marks nodata.
+        bands: names of the C bands, in order.
+        lonlat: the centre in degrees, or None.
+        gsd_m: metres on the ground a pixel, or None.
+        acquired: when, or None.
+        source: the file's name or the collection.
+    """
+
+    pixels: NDArray[np.float32]
+    bands: tuple[str, ...]
+    lonlat: tuple[float, float] | None = None
+    gsd_m: float | None = None
+    acquired: datetime | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no encoder can take.
+
+        Raises:
+            PatchError: wrong shape, too small, band names that do not fit, or no valid pixel.
+        """
+        name = self.source or "patch"
+        if self.pixels.ndim != 3:
+            raise PatchError(f"{name}: expected an array of bands × rows × columns, got shape {self.pixels.shape}.")
+        count, height, width = self.pixels.shape
+        if count != len(self.bands):
+            raise PatchError(f"{name}: {count} bands but {len(self.bands)} band names ({', '.join(self.bands)}).")
+        if min(height, width) < MIN_SIDE_PX:
+            raise PatchError(
+                f"{name}: {width}×{height} pixels is too small to be a patch; give at least {MIN_SIDE_PX}×{MIN_SIDE_PX}."
+            )
+        if not set(VISIBLE_BANDS) <= set(self.bands) and set(self.bands) != set(DISPLAY_BANDS):
+            raise PatchError(f"{name}: the bands are {', '.join(self.bands)}. {WANTED}.")
+        if not np.isfinite(self.visible()).all(axis=0).any():
+            raise PatchError(f"{name}: every pixel is nodata. Choose a patch inside the scene's footprint.")
+
+    @property
+    def is_display(self) -> bool:
+        """Whether the values are display colours rather than reflectance."""
+        return set(self.bands) == set(DISPLAY_BANDS)
+
+    def visible(self) -> NDArray[np.float32]:
+        """Red, green and blue: (3, H, W)."""
+        wanted = DISPLAY_BANDS if self.is_display else VISIBLE_BANDS
+        return self.pixels[[self.bands.index(band) for band in wanted]]
+
+
+def read_patch(
+    source: str | Path | bytes | BinaryIO,
+    *,
+    name: str | None = None,
+    lonlat: ArrayLike | None = None,
+    gsd_m: float | None = None,
+    offset: float | None = None,
+) -> Patch:
+    """Read one patch.
+
+    Sixteen-bit integers are Sentinel-2 digital numbers (reflectance × 10,000); floats up to 2 are reflectance; eight-bit
+    images, PNG and JPEG are display colours.
+
+    Args:
+        source: a path, the file's bytes, or an open binary file.
+        name: what to call it in messages.
+        lonlat: (2,) degrees where the file has no georeference, or a wrong one.
+        gsd_m: metres a pixel where the file does not say.
+        offset: digital numbers to take off before scaling: 0, or 1000 for processing baseline 04.00 and later. By default it is
+            seen from the data: 1000 where not one pixel in a thousand lies below 1000 in any band.
+
+    Raises:
+        PatchError: the file cannot be read as a patch; the sentence says why.
+        CoordinateError: ``lonlat`` is off the globe.
+    """
+    label, content = _bytes(source, name)
+    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        fields = _read_geotiff(content, label)
+    elif content[:8] == b"\x89PNG\r\n\x1a\n" or content[:3] == b"\xff\xd8\xff":
+        fields = _read_picture(content, label)
+    elif content[:6] == b"\x93NUMPY" or content[:4] == b"PK\x03\x04":
+        fields = _read_numpy(content, label)
+    else:
+        seen = "is empty" if not content else f"starts with {content[:12]!r}"
+        raise PatchError(
+            f"{label}: not a GeoTIFF, PNG, JPEG, .npy or .npz file (it {seen}). Export the patch as a GeoTIFF and try again."
+        )
+    values, bands = fields.pop("values"), fields.pop("bands")
+    if lonlat is not None:
+        point = validate_lonlat(lonlat, where=f"{label}, given place")[0]
+        fields["lonlat"] = (float(point[0]), float(point[1]))
+    if gsd_m is not None:
+        if not (np.isfinite(gsd_m) and gsd_m > 0):
+            raise PatchError(f"{label}: a pixel's size must be a positive number of metres, got {gsd_m:g}.")
+        fields["gsd_m"] = float(gsd_m)
+    return Patch(pixels=_scale(values, bands, offset), bands=bands, source=label, **fields)
+
+
+def _bytes(source: str | Path | bytes | BinaryIO, name: str | None) -> tuple[str, bytes]:
+    """The label and content of a source, never more than ``MAX_BYTES`` of it."""
+    if isinstance(source, bytes):
+        label, content = name or "upload", source
+    elif isinstance(source, str | Path):
+        label = name or Path(source).name
+        try:
+            size = Path(source).stat().st_size
+            if size > MAX_BYTES:
+                raise _too_large(label, size)
+            content = Path(source).read_bytes()
+        except OSError as error:
+            raise PatchError(f"{source}: cannot be read ({error.strerror or error}).") from error
+    else:
+        label, content = name or str(getattr(source, "name", "upload")), source.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise _too_large(label, len(content))
+    return label, content
+
+
+def _too_large(label: str, size: int) -> PatchError:
+    return PatchError(
+        f"{label}: {size / 1e6:,.0f} MB is more than the {MAX_BYTES / 1e6:.0f} MB a patch may have. "
+        "Cut a patch of some hundred pixels out of the scene first."
+    )
+
+
+def _check_values(label: str, shape: tuple[int, ...]) -> None:
+    if np.prod(shape, dtype=np.float64) > MAX_VALUES:
+        raise PatchError(
+            f"{label}: {' × '.join(map(str, shape))} values are more than the {MAX_VALUES // 10**6} million a patch may have. "
+            "Cut a smaller patch."
+        )
+
+
+def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), MemoryFile(content) as file:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with file.open(driver="GTiff") as dataset:
+                _check_values(label, (dataset.count, dataset.height, dataset.width))
+                named = tuple(canonical(text or "") for text in dataset.descriptions)
+                bands = named if set(VISIBLE_BANDS) <= set(named) <= set(L1C_BANDS) else bands_by_count(dataset.count)
+                if bands is None:
+                    raise PatchError(f"{label}: a GeoTIFF of {dataset.count} unnamed bands. {WANTED}.")
+                data = dataset.read(masked=True)
+                place, gsd_m = _georeference(dataset)
+                acquired = _time(dataset.tags())
+    except RasterioError as error:
+        raise PatchError(
+            f"{label}: the GeoTIFF is damaged or cut short ({str(error).splitlines()[0]}). Download or export it again."
+        ) from error
+    if data.dtype == np.uint8:
+        bands = DISPLAY_BANDS if bands == VISIBLE_BANDS else bands
+    values = np.ma.getdata(data)
+    hidden = np.ma.getmaskarray(data)
+    if values.dtype != np.uint8 or dataset.nodata is not None:
+        hidden = hidden | (values == 0).all(axis=0)  # zero in every band is Sentinel-2's nodata
+    return {
+        "values": np.ma.masked_array(values, hidden),
+        "bands": bands,
+        "lonlat": place,
+        "gsd_m": gsd_m,
+        "acquired": acquired,
+    }
+
+
+def _georeference(dataset: Any) -> tuple[tuple[float, float] | None, float | None]:
+    """Centre in degrees and metres a pixel, both None where there is no coordinate system."""
+    if dataset.crs is None:
+        return None, None
+    x, y = dataset.transform * (dataset.width / 2, dataset.height / 2)
+    lon, lat = (values[0] for values in warp_transform(dataset.crs, "EPSG:4326", [x], [y]))
+    try:
+        point = validate_lonlat((lon, lat))[0]
+    except CoordinateError:
+        return None, None
+    pixel = abs(dataset.transform.e)
+    metres = pixel * (METRES_PER_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1])
+    return (float(point[0]), float(point[1])), float(metres)
+
+
+def _time(tags: dict[str, str]) -> datetime | None:
+    for key in ("acquired", "datetime", "TIFFTAG_DATETIME"):
+        text = tags.get(key, "")
+        for parse in (datetime.fromisoformat, lambda t: datetime.strptime(t, "%Y:%m:%d %H:%M:%S")):
+            try:
+                return parse(text)
+            except ValueError:
+                continue
+    return None
+
+
+def _read_picture(content: bytes, label: str) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is stricter
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
+                _check_values(label, (4, picture.height, picture.width))
+                rgba = np.asarray(picture.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PatchError(f"{label}: the picture is damaged or cut short ({error}). Save it again.") from error
+    values = np.moveaxis(rgba[..., :3], -1, 0)
+    return {
+        "values": np.ma.masked_array(values, np.broadcast_to(rgba[..., 3] == 0, values.shape)),
+        "bands": DISPLAY_BANDS,
+    }
+
+
+def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
+    """An array, or an archive with ``pixels`` and optionally ``bands``, ``lonlat``, ``gsd_m``."""
+    try:
+        if content[:2] == b"PK":
+            arrays = {}
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                for member in archive.infolist():
+                    if member.file_size > 8 * MAX_VALUES:
+                        _check_values(label, (member.file_size,))
+                    with archive.open(member) as file:
+                        arrays[member.filename.removesuffix(".npy")] = _load_array(file.read(), label)
+        else:
+            arrays = {"pixels": _load_array(content, label)}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise PatchError(f"{label}: not a plain NumPy array ({error}). Save it with numpy.save, without objects.") from error
+    if "pixels" not in arrays:
+        raise PatchError(f"{label}: the archive holds {sorted(arrays)}; expected an array called 'pixels'.")
+    values = arrays["pixels"]
+    if values.ndim == 3 and bands_by_count(values.shape[0]) is None and bands_by_count(values.shape[2]) is not None:
+        values = np.moveaxis(values, -1, 0)  # rows × columns × bands
+    if values.ndim != 3 or values.dtype.kind not in "uif":
+        raise PatchError(f"{label}: an array of shape {values.shape} and type {values.dtype}. {WANTED}.")
+    named = tuple(canonical(str(band)) for band in arrays["bands"].ravel()) if "bands" in arrays else None
+    bands = named or bands_by_count(values.shape[0])
+    if bands is None:
+        raise PatchError(f"{label}: an array of {values.shape[0]} unnamed bands. {WANTED}.")
+    if values.dtype == np.uint8 and bands == VISIBLE_BANDS:
+        bands = DISPLAY_BANDS
+    fields: dict[str, Any] = {"values": np.ma.masked_invalid(values) if values.dtype.kind == "f" else values, "bands": bands}
+    if values.dtype.kind in "ui" and values.dtype != np.uint8:
+        fields["values"] = np.ma.masked_array(values, np.broadcast_to((values == 0).all(axis=0), values.shape))
+    if "lonlat" in arrays:
+        point = validate_lonlat(arrays["lonlat"].ravel(), where=label)[0]
+        fields["lonlat"] = (float(point[0]), float(point[1]))
+    if "gsd_m" in arrays:
+        fields["gsd_m"] = float(arrays["gsd_m"])
+    return fields
+
+
+def _load_array(content: bytes, label: str) -> NDArray[Any]:
+    """One ``.npy`` stream, its header read before its data is decoded."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which could run code when read")
+    _check_values(label, shape)
+    stream.seek(0)
+    array: NDArray[Any] = np.load(stream, allow_pickle=False)
+    return array
+
+
+def _scale(values: Any, bands: tuple[str, ...], offset: float | None) -> NDArray[np.float32]:
+    """Digital numbers, reflectance or bytes to float32 values with NaN for nodata."""
+    raw = np.ma.asarray(values)
+    pixels = raw.astype(np.float32).filled(np.nan)
+    pixels[~np.isfinite(pixels)] = np.nan
+    if set(bands) == set(DISPLAY_BANDS):
+        return np.asarray(pixels / 255 if raw.dtype == np.uint8 or np.nanmax(pixels, initial=0) > 2 else pixels)
+    if raw.dtype == np.uint8:
+        return np.asarray(pixels / 255)
+    if raw.dtype.kind == "f" and not np.nanmax(pixels, initial=0) > 2:
+        return pixels
+    return np.asarray((pixels - (guess_offset(pixels) if offset is None else offset)) / QUANTIFICATION)
+
+
+def guess_offset(digital_numbers: NDArray[np.float32]) -> float:
+    """The offset of processing baseline 04.00 (+1000), seen from the data of a patch without metadata.
+
+    Every band of a scene with the offset lies above 1000 but for noise; a scene without it has dark pixels in some band
+    (shadow, water, the blue end over land).
+
+    Args:
+        digital_numbers: (C, H, W), NaN for nodata.
+    """
+    flat = digital_numbers.reshape(len(digital_numbers), -1)
+    flat = flat[:, np.isfinite(flat).all(axis=0)]
+    if not flat.size:
+        return 0.0
+    darkest = float(np.percentile(flat, 0.1, axis=1).min())
+    return BASELINE_0400_OFFSET if darkest >= BASELINE_0400_OFFSET else 0.0

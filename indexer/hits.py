@@ -1,0 +1,60 @@
+"""Answers: one hit, and lists of hits as CSV and GeoJSON for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+Target = Literal["cells", "tiles"]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer.
+
+    Attributes:
+        rank: 1 for the best.
+        id: H3 id, hex.
+        lon: degrees, of the centre.
+        lat: degrees, of the centre.
+        score: cosine similarity in the view that was asked for, higher is better.
+        km: great-circle kilometres from the query, or None where its place is unknown.
+        country: ISO 3166 alpha-3, '' for none.
+        target: ``cells`` or ``tiles``.
+    """
+
+    rank: int
+    id: str
+    lon: float
+    lat: float
+    score: float
+    km: float | None
+    country: str
+    target: Target
+
+
+def hits_to_geojson(hits: Sequence[Hit]) -> dict[str, Any]:
+    """Hits as a GeoJSON FeatureCollection of points, everything else as properties.
+
+    Source:
+        RFC 7946, The GeoJSON Format.
+    """
+    features = []
+    for hit in hits:
+        properties = asdict(hit)
+        point = [round(properties.pop("lon"), 6), round(properties.pop("lat"), 6)]
+        geometry = {"type": "Point", "coordinates": point}
+        features.append({"type": "Feature", "id": hit.id, "geometry": geometry, "properties": properties})
+    return {"type": "FeatureCollection", "features": features}
+
+
+def hits_to_csv(hits: Sequence[Hit]) -> str:
+    """Hits as CSV with a header line; an unknown distance is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [column.name for column in fields(Hit)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(hit) for hit in hits)
+    return text.getvalue()
