@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.field_image import Legend, data_url, draw_field
-from app.samples import SAMPLES
 from app.url_state import PageQuery
 from data.geo import BBox
 from data.land import is_land
@@ -89,9 +88,7 @@ def to_query(asked: PageQuery, patch: Patch | None) -> Query | None:
     """The index's query, or None while nothing is chosen."""
     if asked.kind == "place":
         return Query.place(*asked.place) if asked.place else None
-    if patch is not None:
-        return Query.image(patch)
-    return Query.image(SAMPLES[asked.sample].patch()) if asked.sample else None
+    return Query.image(patch) if patch else None
 
 
 def find(index: Index, rows: NDArray[np.int32], asked: PageQuery, query: Query, *, token: str) -> Answer:

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from app.commands import index, search
+from app.commands import evaluate, index, search, train
 from data.errors import SamewhereError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
 # ---- one line for each command; a module with several sub-commands exposes a typer app, one with one a function ----
 app.add_typer(index.app, name="index")
 app.command(name="search", epilog=search.EPILOG)(search.search)
+app.command(name="train", epilog=train.EPILOG)(train.train)
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ rerun updates them and never makes them anew: the map keeps its view and its one
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ MAP, GALLERY = "flat_map", "gallery"
 
 
 def flat_map(data: dict[str, Any], *, on_picked: Callable[[], None], on_selected: Callable[[], None]) -> None:
-    """Mount the flat map. ``picked`` brings ``{lon, lat}`` of a click, ``selected`` the id of a hit; see :func:`event`."""
+    """Mount the flat map. ``picked`` brings ``{lon, lat}`` of a click, ``selected`` the id of a hit: :func:`event`."""
     _renderer(MAP, "map_bridge", '<div class="map-frame"></div>')(
         key=MAP, data=data, on_picked_change=on_picked, on_selected_change=on_selected
     )
@@ -40,6 +41,7 @@ def static_url() -> str:
     return f"/{base}/app/static" if base else "/app/static"
 
 
+@functools.cache
 def _renderer(name: str, files: str, html: str) -> Any:
     return st.components.v2.component(
         f"samewhere_{name}",

@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 
 ROSE, WHITE, INK, BLUE = [255, 77, 109], [255, 255, 255], [11, 26, 43], [92, 200, 255]
 WORLD = [-180.0, -MERCATOR_LAT_DEG, 180.0, MERCATOR_LAT_DEG]
-ABOVE_M = 25_000
-"""Marks on the globe float a little, or they would flicker through its surface."""
+GLOBE_ZOOM = 1.75
+CAPS = [
+    {
+        "ring": [
+            [lon, sign * lat] for lat, lons in ((84.5, range(-180, 181, 15)), (90, (180, 0, -180))) for lon in lons
+        ],
+        "fill": fill,
+    }
+    for sign, fill in ((1, [10, 30, 80]), (-1, [225, 230, 238]))
+]
+"""The caps beyond the Mercator square: the Arctic Ocean and the Antarctic ice."""
+ABOVE_M = 150_000
+"""Marks on the globe float over it, or its surface would cut through them; their numbers a little higher still."""
 
 
 def hit_marks(answer: Answer | None) -> list[dict[str, Any]]:
@@ -39,14 +50,17 @@ def hit_marks(answer: Answer | None) -> list[dict[str, Any]]:
     ]
 
 
-def flat_map(answer: Answer | None, asked: PageQuery, *, page: str, hint: str) -> dict[str, Any]:
-    """The flat map's data. The chosen hit is named only as the link's, so that choosing another changes nothing here.
+def flat_map(
+    answer: Answer | None, asked: PageQuery, *, page: str, hint: str, first: str | None = None
+) -> dict[str, Any]:
+    """The flat map's data. Choosing a hit changes nothing here, so that nothing large is sent again.
 
     Args:
         answer: what to draw, or None.
         asked: the query, for its box.
         page: URL of ``map.html``.
         hint: a sentence over the map, '' for none.
+        first: id of the hit that is chosen when this answer is first drawn.
     """
     place = answer.lonlat if answer else asked.place if asked.kind == "place" else None
     return {
@@ -55,6 +69,7 @@ def flat_map(answer: Answer | None, asked: PageQuery, *, page: str, hint: str) -
         "hint": hint,
         "field": answer.field if answer else None,
         "hits": hit_marks(answer),
+        "selected": first,
         "query": list(place) if place else None,
         "bbox": [asked.bbox.west, asked.bbox.south, asked.bbox.east, asked.bbox.north] if asked.bbox else None,
     }
@@ -76,6 +91,7 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
             "id": hit.id,
             "rank": str(hit.rank),
             "at": [hit.lon, hit.lat, ABOVE_M],
+            "over": [hit.lon, hit.lat, 1.5 * ABOVE_M],
             "where": lonlat_text(hit.lon, hit.lat),
             "score": f"{hit.score:.2f}",
             "fill": ROSE if hit.id == chosen else WHITE,
@@ -85,6 +101,9 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
     ]
     picture = {"bounds": WORLD, "_image_coordinate_system": "'cartesian'"}
     layers = [
+        pydeck.Layer(
+            "SolidPolygonLayer", CAPS, id="caps", get_polygon="ring", get_fill_color="fill", filled=True, extruded=False
+        ),
         pydeck.Layer("BitmapLayer", id="blue-marble", image=f"'{static}/blue_marble.jpg'", **picture),
         pydeck.Layer(
             "GeoJsonLayer",
@@ -116,6 +135,7 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
             get_position="at",
             radius_units="'pixels'",
             get_radius=11,
+            billboard=True,
             get_fill_color="fill",
             stroked=True,
             get_line_color=INK,
@@ -126,14 +146,15 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
             "TextLayer",
             marks,
             id="ranks",
-            get_position="at",
+            get_position="over",
             get_text="rank",
             get_size=12,
             get_color="ink",
+            parameters={"cullMode": "none"},
         ),
     ]
     if answer:
-        layers.insert(1, pydeck.Layer("BitmapLayer", id="field", image=f"'{answer.field}'", **picture))
+        layers.insert(2, pydeck.Layer("BitmapLayer", id="field", image=f"'{answer.field}'", **picture))
     if answer and answer.lonlat:
         query = [{"at": [*answer.lonlat, ABOVE_M]}]
         layers.append(
@@ -144,6 +165,7 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
                 get_position="at",
                 radius_units="'pixels'",
                 get_radius=7,
+                billboard=True,
                 get_fill_color=BLUE,
                 stroked=True,
                 get_line_color=INK,
@@ -156,9 +178,9 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
     return pydeck.Deck(
         layers=layers,
         views=[pydeck.View("_GlobeView", controller=True)],
-        initial_view_state=pydeck.ViewState(longitude=lon, latitude=lat, zoom=0.9, min_zoom=0, max_zoom=6),
+        initial_view_state=pydeck.ViewState(longitude=lon, latitude=lat, zoom=GLOBE_ZOOM, min_zoom=0.5, max_zoom=6),
         map_provider=None,
         map_style=None,
-        tooltip={"text": "{rank}: {where}\nscore {score}"},  # type: ignore[arg-type]  # pydeck's stub says bool
+        tooltip={"text": "{rank}: {where}\nscore {score}"},
         parameters={"cull": True},
     )

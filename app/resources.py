@@ -1,7 +1,7 @@
 """What all sessions of one server share: the open index, its encoder, and the field's pixels. One copy, loaded once.
 
-Owns when the heavy things are loaded: never while the first map is being drawn. ``ready_now`` looks without loading, which
-``st.cache_resource`` cannot do, so the copy is kept here.
+Owns when the heavy things are loaded: never while the first map is being drawn. ``ready_now`` looks without loading,
+which ``st.cache_resource`` cannot do, so the copy is kept here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from indexer.snapshot import BUILDING, POINTER
 if TYPE_CHECKING:
     from app.answer import Index
     from indexer.progress import Progress
+
+PAUSES = 15
+"""Tenths of a second between the first map and the loading of the model. Importing torch holds up every other thread, and
+the browser is still fetching the map's files."""
 
 Standing = Literal["none", "unfinished", "there"]
 
@@ -87,10 +91,9 @@ def build(report: Callable[[Progress], None], *, anew: bool = False) -> None:
         SamewhereError: another build is running, the disk refuses, or the checkpoint cannot be loaded.
     """
     from indexer.build import build_index
-    from indexer.encoder import load_encoder
-    from model import DEFAULT_CHECKPOINT
+    from model import load  # torch, about two seconds
 
-    build_index(default_index_path(), pair=load_encoder(DEFAULT_CHECKPOINT, "pair"), progress=report, force=anew)
+    build_index(default_index_path(), pair=load(), progress=report, force=anew)
     forget()
 
 

@@ -24,7 +24,7 @@ K_MAX = 100
 KM_MAX = 15000
 COUNTRIES_MAX = 60
 MIN_KM: dict[Kind, int] = {"place": 500, "image": 0}
-"""Around a place the best answers are its neighbours, so they are left out; an image wants to find where it was taken."""
+"""The best answers around a place are its neighbours, so they are left out; an image should find where it was taken."""
 SPACING_KM = 200
 DEFAULT_VIEW: dict[Kind, View] = {"place": "smooth", "image": "both"}
 
@@ -103,7 +103,7 @@ def read_query(params: Mapping[str, str], *, samples: Mapping[str, Any], countri
             return parse(text)
         except (ValueError, SamewhereError) as error:
             reason = str(error) if isinstance(error, SamewhereError) else f"{text[:60]!r} is not {error}."
-            complaints.append(f"The link's {name} was left out: {reason}")
+            complaints.append(f"Left out of the link, {name}: {reason}")
             return default
 
     place = take("place", parse_place, None)

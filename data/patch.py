@@ -1,8 +1,11 @@
 """Patches: what the image encoder takes, read from the files people have.
 
-Owns the reading of GeoTIFF (through rasterio), ``.npy``/``.npz`` (never pickled), PNG and JPEG (through Pillow) into one
-:class:`Patch`. The content decides what a file is, not its name. Refuses, before decoding, files of more than 32 MB and
-arrays of more than 50 million values; refuses stacks whose bands cannot be known, and patches without a single valid pixel.
+Owns the reading of GeoTIFF (through rasterio), ``.npy``/``.npz`` (never pickled), PNG and JPEG (through Pillow) into
+one
+:class:`Patch`. The content decides what a file is, not its name. Refuses, before decoding, files of more than 32 MB
+and
+arrays of more than 50 million values; refuses stacks whose bands cannot be known, and patches without a single valid
+pixel.
 """
 
 from __future__ import annotations
@@ -40,9 +43,7 @@ MAX_VALUES = 50_000_000
 MIN_SIDE_PX = 8
 METRES_PER_DEGREE = 111_195.0
 
-WANTED = (
-    "Expected a 12- or 13-band Sentinel-2 stack, three visible bands (red, green, blue), or bands named as in B02, B03, B04"
-)
+WANTED = "Expected a 12- or 13-band Sentinel-2 stack, three visible bands (red, green, blue), or bands named as in B02, B03, B04"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Patch:
     """One image with what is known of it.
 
     Attributes:
-        pixels: (C, H, W) float32; surface reflectance (about 0…1), or display colours 0…1 where the bands are R, G, B.
+        pixels: (C, H, W) float32; surface reflectance (about 0…1), or display colours 0…1 where the bands are R, G,
+            B.
             NaN marks nodata.
         bands: names of the C bands, in order.
         lonlat: the centre in degrees, or None.
@@ -108,7 +110,8 @@ def read_patch(
 ) -> Patch:
     """Read one patch.
 
-    Sixteen-bit integers are Sentinel-2 digital numbers (reflectance × 10,000); floats up to 2 are reflectance; eight-bit
+    Sixteen-bit integers are Sentinel-2 digital numbers (reflectance × 10,000); floats up to 2 are reflectance;
+    eight-bit
     images, PNG and JPEG are display colours.
 
     Args:
@@ -116,7 +119,8 @@ def read_patch(
         name: what to call it in messages.
         lonlat: (2,) degrees where the file has no georeference, or a wrong one.
         gsd_m: metres a pixel where the file does not say.
-        offset: digital numbers to take off before scaling: 0, or 1000 for processing baseline 04.00 and later. By default it is
+        offset: digital numbers to take off before scaling: 0, or 1000 for processing baseline 04.00 and later. By
+            default it is
             seen from the data: 1000 where not one pixel in a thousand lies below 1000 in any band.
 
     Raises:
@@ -183,7 +187,11 @@ def _check_values(label: str, shape: tuple[int, ...]) -> None:
 
 def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
     try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), MemoryFile(content) as file:
+        with (
+            warnings.catch_warnings(),
+            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            MemoryFile(content) as file,
+        ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with file.open(driver="GTiff") as dataset:
                 _check_values(label, (dataset.count, dataset.height, dataset.width))
@@ -269,7 +277,9 @@ def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
         else:
             arrays = {"pixels": _load_array(content, label)}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise PatchError(f"{label}: not a plain NumPy array ({error}). Save it with numpy.save, without objects.") from error
+        raise PatchError(
+            f"{label}: not a plain NumPy array ({error}). Save it with numpy.save, without objects."
+        ) from error
     if "pixels" not in arrays:
         raise PatchError(f"{label}: the archive holds {sorted(arrays)}; expected an array called 'pixels'.")
     values = arrays["pixels"]
@@ -283,7 +293,10 @@ def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
         raise PatchError(f"{label}: an array of {values.shape[0]} unnamed bands. {WANTED}.")
     if values.dtype == np.uint8 and bands == VISIBLE_BANDS:
         bands = DISPLAY_BANDS
-    fields: dict[str, Any] = {"values": np.ma.masked_invalid(values) if values.dtype.kind == "f" else values, "bands": bands}
+    fields: dict[str, Any] = {
+        "values": np.ma.masked_invalid(values) if values.dtype.kind == "f" else values,
+        "bands": bands,
+    }
     if values.dtype.kind in "ui" and values.dtype != np.uint8:
         fields["values"] = np.ma.masked_array(values, np.broadcast_to((values == 0).all(axis=0), values.shape))
     if "lonlat" in arrays:
@@ -325,7 +338,8 @@ def _scale(values: Any, bands: tuple[str, ...], offset: float | None) -> NDArray
 def guess_offset(digital_numbers: NDArray[np.float32]) -> float:
     """The offset of processing baseline 04.00 (+1000), seen from the data of a patch without metadata.
 
-    Every band of a scene with the offset lies above 1000 but for noise; a scene without it has dark pixels in some band
+    Every band of a scene with the offset lies above 1000 but for noise; a scene without it has dark pixels in some
+    band
     (shadow, water, the blue end over land).
 
     Args:

@@ -1,6 +1,7 @@
 """Which places train a model and which only measure it.
 
-Owns the held-out sets: 10,000 places drawn uniformly over the land (*random split*), and whole 10° blocks (*block split*) whose
+Owns the held-out sets: 10,000 places drawn uniformly over the land (*random split*), and whole 10° blocks (*block
+split*) whose
 patches share not a pixel with any training patch. The same seed always gives the same places; ``samewhere train`` and
 ``samewhere evaluate`` both take them from here, so neither can see the other's.
 """
@@ -38,7 +39,8 @@ class Split:
     Attributes:
         train: where training patches may be centred.
         places: held-out places of the random split.
-        blocks: held-out places inside the held-out 10° blocks. Unless ``train`` was made with ``hold_out_blocks``, training
+        blocks: held-out places inside the held-out 10° blocks. Unless ``train`` was made with ``hold_out_blocks``,
+            training
             patches lie among them.
     """
 
@@ -59,7 +61,8 @@ def make_split(n_train: int, *, hold_out_blocks: bool, seed: int = SEED) -> Spli
 
     Args:
         n_train: training centres wanted, at most about 170,000 with blocks held out.
-        hold_out_blocks: keep a tenth of the 10° blocks, and a margin of one footprint around their places, out of ``train``.
+        hold_out_blocks: keep a tenth of the 10° blocks, and a margin of one footprint around their places, out of
+            ``train``.
         seed: of every draw here.
 
     Raises:

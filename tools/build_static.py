@@ -3,9 +3,11 @@
     python -m tools.build_static --world-atlas package      # see tools/build_atlas.py for where it comes from
 
 Owns two decisions about projection. The picture is in **Web Mercator** (EPSG:3857), square, cut at ±85.0511°: deck.gl
-stretches a ``BitmapLayer`` evenly between its bounds in the view's own projection, so in the map view this picture needs
-no ``_imageCoordinateSystem``, only ``bounds=[-180, -85.0511, 180, 85.0511]`` (a globe view would need ``CARTESIAN``).
-The outlines are plain longitude and latitude, as GeoJSON must be; polygons are cut at ±180° and at the same latitudes.
+stretches a ``BitmapLayer`` evenly between its bounds in the view's own projection, so in the map view this picture
+needs no ``_imageCoordinateSystem``, only ``bounds=[-180, -85.0511, 180, 85.0511]`` (a globe view would
+need ``CARTESIAN``). The outlines are plain longitude and latitude, as GeoJSON must be; polygons are cut at ±180° and
+at
+the same latitudes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 import shapely
 from PIL import Image
 from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from tools.build_atlas import package_folder
@@ -53,16 +56,17 @@ def build_outlines(path: Path, source: Path) -> None:
     """
     shapes = read_shapes(source)
     names = {entry["numeric"]: (str(entry["name"]), code) for code, entry in country_table(shapes).items()}
-    coded = with_codes(shapes)
-    simple = shapely.coverage_simplify([geometry for _, _, geometry in coded], tolerance=TOLERANCE_DEG)
+    groups: dict[tuple[str, str], list[BaseGeometry]] = {}
+    for numeric, label, geometry in with_codes(shapes):
+        groups.setdefault(names.get(numeric, (label, "")), []).append(geometry)
+    simple = shapely.coverage_simplify([shapely.union_all(parts) for parts in groups.values()], TOLERANCE_DEG)
     window = shapely.box(-180, -MERCATOR_NORTH_DEG, 180, MERCATOR_NORTH_DEG)
     features = []
-    for (numeric, label, _), geometry in zip(coded, simple, strict=True):
+    for (name, alpha3), geometry in zip(groups, simple, strict=True):
         # The precision model snaps to the hundredths that are written, and repairs what the rounding folds.
         rounded = shapely.set_precision(geometry.intersection(window), 0.01)
-        polygons = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon"]
+        polygons = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon" and part.area]
         if polygons:
-            name, alpha3 = names.get(numeric, (label, ""))
             shape = polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
             features.append(
                 {"type": "Feature", "properties": {"name": name, "alpha3": alpha3}, "geometry": mapping(shape)}
@@ -74,7 +78,7 @@ def build_outlines(path: Path, source: Path) -> None:
 def build_picture(path: Path, source: Path) -> None:
     """The Blue Marble in Web Mercator, ``SIZE_PX`` square.
 
-    Rows are first taken at four times the final height, finer than the source anywhere, then both axes are filtered down.
+    Rows are first taken at four times the final height, finer than the source anywhere, then both axes are filtered.
     """
     with Image.open(source) as image:
         world = np.asarray(image.convert("RGB"), dtype=np.float32)

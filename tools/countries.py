@@ -29,7 +29,7 @@ FEATURE_CODES = {
     "Clipperton I.": 250,
     "Coral Sea Is.": 36,
 }
-"""Natural Earth features without a numeric code, and the ISO 3166-1 numeric code whose territory they are listed under."""
+"""Natural Earth features without a numeric code, and the ISO 3166-1 numeric code they are counted under."""
 
 PART_CODES: tuple[tuple[str, tuple[float, float, float, float], int], ...] = (
     ("France", (-55, 2, -51, 6), 254),  # French Guiana
@@ -71,7 +71,7 @@ ALIASES = {
 
 
 def with_codes(shapes: Sequence[Shape]) -> list[tuple[int, str, BaseGeometry]]:
-    """Shapes as (ISO numeric code or 0, Natural Earth's name or '' for a part, geometry)."""
+    """Shapes as (ISO numeric code or 0, Natural Earth's name or '' where it is not the code's, geometry)."""
     coded = []
     for shape in shapes:
         own = shape.numeric or FEATURE_CODES.get(shape.name, 0)
@@ -86,7 +86,7 @@ def with_codes(shapes: Sequence[Shape]) -> list[tuple[int, str, BaseGeometry]]:
             else:
                 rest.append(piece)
         if rest:
-            coded.append((own, shape.name if shape.numeric else "", shapely.multipolygons(rest)))
+            coded.append((own, shape.name if shape.numeric or not own else "", shapely.multipolygons(rest)))
     return coded
 
 

@@ -83,7 +83,7 @@ def plane_ring(ring: Ring) -> BaseGeometry:
 
 def unwrap(ring: Ring) -> Ring:
     """Make a ring's longitudes continuous; close it through the pole if it goes around one."""
-    lon = np.degrees(np.unwrap(np.radians(ring[:, 0])))
+    lon = np.unwrap(ring[:, 0], period=360.0)
     whole = np.stack([lon, ring[:, 1]], axis=1)
     if abs(lon[-1] - lon[0]) < 180:
         return whole

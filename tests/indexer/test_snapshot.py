@@ -108,6 +108,7 @@ def remove_pointer(path: Path) -> None:
     [
         (lambda path: shutil.rmtree(path), "does not exist. Run `samewhere index build --path"),
         (empty, "is empty"),
+        (lambda path: path.rename(path.with_name("gone")).joinpath("current").rename(path), "is a file"),
         (remove_pointer, "unfinished build.*to finish it"),
         (
             lambda path: (current_snapshot(path) / "manifest.json").unlink(),

@@ -6,15 +6,17 @@
 (() => {
   const WORLD = [-180, -85.0511, 180, 85.0511];
   const NEAR_PX = 15; // a pointer this near to a marker means the marker
+  const CLOSE = 5; // a zoom at which a cell is larger than its marker
   const DRAG_PX = 5; // a pointer that moved further was dragging
   const GOLD = [255, 209, 102], WHITE = [255, 255, 255], INK = [11, 26, 43], ROSE = [255, 77, 109];
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const box = document.getElementById("map");
-  const api = { onPick: null, onSelect: null, update, select };
+  const api = { onPick: null, onSelect: null, update, select, where };
   let data = { hits: [] };
   let selected = null;
   let hovered = null;
   let view = null;
+  let coloured = true;
 
   const worldView = () => {
     const width = box.clientWidth || 800, height = box.clientHeight || 500;
@@ -50,7 +52,7 @@
     return [
       new deck.BitmapLayer({ id: "blue-marble", image: "../blue_marble.jpg", bounds: WORLD, tintColor: [205, 212, 222] }),
       data.field && new deck.BitmapLayer({
-        id: "field", image: data.field, bounds: WORLD,
+        id: "field", image: data.field, bounds: WORLD, visible: coloured,
         textureParameters: { minFilter: "linear", magFilter: "nearest" },
       }),
       new deck.GeoJsonLayer({
@@ -104,6 +106,16 @@
     ];
   }
 
+  const colours = document.getElementById("colours");
+  colours.onclick = () => {
+    coloured = !coloured;
+    colours.setAttribute("aria-pressed", String(!coloured));
+    colours.title = coloured ? "Hide the colours" : "Show the colours";
+    colours.setAttribute("aria-label", colours.title);
+    baseLayers = base();
+    draw();
+  };
+
   let baseLayers = [];
   const draw = () => deckgl.setProps({ layers: [...baseLayers, bounds(), ...marks()].filter(Boolean) });
 
@@ -115,8 +127,9 @@
     if (fresh) {
       selected = next.selected ?? null;
       const chosen = data.hits.find((hit) => hit.id === selected);
-      if (chosen) fly({ longitude: chosen.lon, latitude: chosen.lat, zoom: Math.max(view.zoom, 4) });
+      if (chosen) fly({ longitude: chosen.lon, latitude: chosen.lat, zoom: Math.max(view.zoom, CLOSE) });
     }
+    colours.hidden = !data.field;
     const hint = document.getElementById("hint");
     hint.textContent = data.hint ?? "";
     hint.hidden = !data.hint;
@@ -130,7 +143,7 @@
     selected = id;
     box.dataset.selected = id ?? "";
     const hit = data.hits.find((one) => one.id === id);
-    if (hit && move) fly({ longitude: hit.lon, latitude: hit.lat, zoom: Math.max(view.zoom, 4) });
+    if (hit && move) fly({ longitude: hit.lon, latitude: hit.lat, zoom: Math.max(view.zoom, CLOSE) });
     draw();
   }
 
@@ -144,6 +157,10 @@
     }
     return odd;
   };
+  function where(id) { // a hit's position in the frame, in pixels
+    const hit = data.hits.find((one) => one.id === id);
+    return hit ? viewport().project([hit.lon, hit.lat]) : null;
+  }
   function hitAt(x, y) {
     const port = viewport();
     let best = null, least = NEAR_PX;

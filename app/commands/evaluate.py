@@ -1,0 +1,56 @@
+"""``samewhere evaluate``: measure a checkpoint and print the tables of the README."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Measure a checkpoint.", no_args_is_help=True)
+
+
+@app.callback()
+def _evaluate() -> None:
+    """Measure a checkpoint."""
+
+
+@app.command(epilog="Example: samewhere evaluate retrieval --sentinel folder-with-index-csv")
+def retrieval(
+    checkpoint: Annotated[str, typer.Option(help="Name or file of the checkpoint.")] = "blue-marble-l40",
+    sentinel: Annotated[
+        Path | None, typer.Option(help="Folder of Sentinel-2 patches with index.csv (fn, lon, lat).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown tables.")] = False,
+) -> None:
+    """Retrieval on held-out places and blocks, climate of look-alikes, and real Sentinel-2 patches. About two minutes."""
+    from model import evaluate, load
+
+    pair = load(checkpoint)
+    tables: dict[str, dict[str, Any]] = {
+        "Image to place, 10,000 held-out places": _figures(evaluate.evaluate_retrieval(pair)),
+        "Image to place, 5,000 places in held-out 10° blocks": _figures(evaluate.evaluate_blocks(pair)),
+        "Places like this, ten best at 500 km or more": _figures(evaluate.evaluate_likeness(pair)),
+    }
+    if sentinel is not None:
+        tables["Percentile rank of the true cell of Sentinel-2 patches"] = evaluate.evaluate_sentinel(pair, sentinel)
+    if as_json:
+        typer.echo(json.dumps(tables, indent=2))
+        return
+    for title, table in tables.items():
+        typer.echo(f"\n**{title}**\n\n{_markdown(table)}")
+
+
+def _figures(table: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: asdict(result) for name, result in table.items()}
+
+
+def _markdown(table: dict[str, dict[str, float]]) -> str:
+    columns = list(next(iter(table.values())))
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {name} | " + " | ".join(f"{row[column]:.3g}" for column in columns) + " |" for name, row in table.items()
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,255 @@
+"""The real page in a real browser: upload a patch, see hits, click the map, see hits change.
+
+A Streamlit server of its own on a free port, the shipped checkpoint, a small index, Chromium without a network.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Locator, Page, Request, expect, sync_playwright
+
+from indexer.build import build_index
+from tests.app.conftest import CELL_RESOLUTION, TILE_RESOLUTION
+from tests.app.files import bad_files, blue_marble_patch
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+    "--disable-background-networking",
+]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SLOW_MS = 30_000
+
+
+def chromium() -> str:
+    """Path of a Chromium. There must be one: this test is never skipped."""
+    found = shutil.which("/usr/bin/chromium") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        pytest.fail("No Chromium found. Install one: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a running server with a small index."""
+    from model import load
+
+    home = tmp_path_factory.mktemp("browser-home")
+    build_index(home / "index", pair=load(), cell_resolution=CELL_RESOLUTION, tile_resolution=TILE_RESOLUTION)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
+    log = home / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), *options],
+            cwd=ROOT,
+            env={**os.environ, "SAMEWHERE_HOME": str(home)},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                pytest.fail(f"The server ended: {log.read_text()}")
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        else:
+            pytest.fail(f"The server did not answer: {log.read_text()}")
+        yield url
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@dataclass
+class Visit:
+    """A visitor's page, and what went wrong on it."""
+
+    page: Page
+    url: str
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, link: str = "/") -> FrameLocator:
+        """Follow a link; returns the map's frame."""
+        self.page.goto(self.url + link)
+        frame = self.page.frame_locator('iframe[title="World map"]')
+        expect(frame.locator("#map canvas")).to_be_visible(timeout=SLOW_MS)
+        return frame
+
+    @property
+    def cards(self) -> Locator:
+        """The gallery's cards."""
+        return self.page.locator("button.card")
+
+    def hits(self) -> list[str]:
+        """Ids of the gallery's hits, at one moment."""
+        ids: list[str] = self.cards.evaluate_all("cards => cards.map(card => card.dataset.id)")
+        return ids
+
+    def wait_for_other_hits(self, before: list[str]) -> list[str]:
+        """Wait until the gallery shows other hits than before."""
+        for _ in range(SLOW_MS // 100):
+            now = self.hits()
+            if now and now != before:
+                return now
+            self.page.wait_for_timeout(100)
+        pytest.fail(f"The hits stayed {before}")
+
+    def wait_for_map(self, frame: FrameLocator, hits: list[str]) -> None:
+        """Wait until the map draws these hits."""
+        expect(frame.locator("#map")).to_have_attribute("data-hits", " ".join(hits), timeout=SLOW_MS)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, drawing in software."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(server: str, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A fresh visitor. Any script error, console error or request that leaves the machine fails the test."""
+    width, height = getattr(request, "param", (1100, 750))
+    # Without motion the map arrives at once, however slowly it is drawn.
+    context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    visit = Visit(context.new_page(), server)
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            visit.errors.append(message.text)
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith((server, "data:", "blob:")):
+            visit.errors.append(request.url)
+
+    visit.page.on("console", heard)
+    visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    visit.page.on("request", asked)
+    yield visit
+    context.close()
+    assert visit.errors == []
+
+
+def click_map(frame: FrameLocator, across: float, down: float) -> None:
+    """Click the map at a fraction of its width and height."""
+    box = frame.locator("#map").bounding_box()
+    assert box
+    frame.locator("#map").click(position={"x": across * box["width"], "y": down * box["height"]})
+
+
+def test_upload_see_hits_click_the_map_see_hits_change(visit: Visit) -> None:
+    frame = visit.open()
+    expect(frame.locator("#hint")).to_have_text("Click anywhere on land")
+    visit.page.get_by_text("An image", exact=True).click()
+    upload = visit.page.locator('input[type="file"]')
+    upload.set_input_files({"name": "bad.tif", "mimeType": "image/tiff", "buffer": bad_files()["text"][1]})
+    expect(visit.page.get_by_test_id("stAlert")).to_contain_text("bad.tif", timeout=SLOW_MS)
+    upload.set_input_files({"name": "nile.tif", "mimeType": "image/tiff", "buffer": blue_marble_patch(31.0, 30.8)})
+    first = visit.wait_for_other_hits([])
+    expect(visit.page.get_by_test_id("stAlert")).to_have_count(0)
+    assert len(first) == 10
+    expect(frame.locator("#map")).to_have_attribute("data-field", "shown")
+    visit.wait_for_map(frame, first)
+
+    frame.locator("#map").evaluate("node => { node.dataset.sameMap = '1'; }")
+    click_map(frame, 0.306, 0.608)  # Brazil, about 55° W, 10° S, on the whole world
+    second = visit.wait_for_other_hits(first)
+    expect(visit.page).to_have_url(re.compile(r"place=-5\d(\.\d+)?%2C-\d(\.\d+)?"))
+    visit.wait_for_map(frame, second)
+    assert frame.locator("#map").get_attribute("data-same-map") == "1"  # updated, not made anew
+
+    # The link shows the same to someone else.
+    link = visit.page.url.removeprefix(visit.url)
+    visit.open(link)
+    assert visit.wait_for_other_hits([]) == second
+
+
+def test_map_and_gallery_choose_for_each_other(visit: Visit) -> None:
+    frame = visit.open("/?place=12.49,41.89&spacing_km=1500")
+    hits = visit.wait_for_other_hits([])
+    visit.cards.nth(3).click()
+    expect(frame.locator("#map")).to_have_attribute("data-selected", hits[3])
+    expect(visit.page).to_have_url(re.compile(f"hit={hits[3]}"))
+    expect(visit.cards.nth(3)).to_have_attribute("aria-pressed", "true")
+
+    frame.locator("#world").click()
+    visit.page.wait_for_timeout(800)  # until it is drawn
+    x, y = frame.locator("#map").evaluate("(_, id) => window.samewhereMap.where(id)", hits[0])
+    frame.locator("#map").click(position={"x": x, "y": y})
+    expect(visit.cards.nth(0)).to_have_attribute("aria-pressed", "true")
+    expect(visit.page).to_have_url(re.compile(f"hit={hits[0]}"))
+    assert visit.hits() == hits  # a click on a hit is no new query
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(visit: Visit, tmp_path: Path) -> None:
+    visit.open("/?from=image")
+    large = tmp_path / "large.tif"
+    with large.open("wb") as file:
+        file.truncate(33 * 1024 * 1024)
+    visit.page.locator('input[type="file"]').set_input_files(large)
+    alert = visit.page.get_by_text("File must be 32")
+    expect(alert).to_be_visible()
+    box = alert.bounding_box()
+    assert box
+    assert box["height"] > 10
+    assert box["width"] > 100
+
+
+def test_downloads_and_globe(visit: Visit) -> None:
+    visit.open("/?sample=nile&k=5")
+    hits = visit.wait_for_other_hits([])
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("button", name="GeoJSON").click()
+    features = json.loads(Path(download.value.path()).read_text())["features"]
+    assert [feature["id"] for feature in features] == hits
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert [row["id"] for row in rows] == hits
+    visit.page.get_by_text("Globe", exact=True).click()
+    expect(visit.page.get_by_test_id("stDeckGlJsonChart").locator("canvas").first).to_be_visible(timeout=SLOW_MS)
+    expect(visit.cards).to_have_count(5)
+
+
+@pytest.mark.parametrize("visit", [(420, 900)], indirect=True)
+def test_a_narrow_screen_has_everything_and_no_sideways_scrolling(visit: Visit) -> None:
+    frame = visit.open("/?place=31,30.8")
+    visit.wait_for_other_hits([])
+    for part in (frame.locator("#map"), visit.cards.first, visit.page.get_by_role("button", name="CSV")):
+        part.scroll_into_view_if_needed()
+        box = part.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 420
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 420
