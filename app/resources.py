@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from indexer.progress import Progress
 
 PAUSES = 15
-"""Tenths of a second between the first map and the loading of the model. Importing torch holds up every other thread, and
-the browser is still fetching the map's files."""
+"""Tenths of a second between the first map and the loading of the model. Importing torch holds up every other thread,
+and the browser is still fetching the map's files.
+"""
 
 Standing = Literal["none", "unfinished", "there"]
 

@@ -27,7 +27,7 @@ GAIN = (1.581, 1.796, 3.054)
 EXPONENT = (0.752, 0.794, 1.09)
 CLOUD_BLUE_REFLECTANCE = 0.15
 CLOUD_BLUE_TO_RED = 0.7
-"""A pixel brighter in the blue than the first, and bluer than the second (soils and deserts are red), is cloud or snow."""
+"""A pixel brighter in the blue than the first and bluer than the second is cloud or snow: soils are red."""
 CLEAR_SHARE = 0.05
 """With a smaller share of clear pixels the patch is taken as it is (it may well be snow)."""
 
@@ -43,18 +43,19 @@ def display_colour(reflectance: ArrayLike) -> NDArray[np.float32]:
 def clear_pixels(patch: Patch) -> NDArray[np.bool_]:
     """Which pixels count: (H, W). Valid ones, without clouds where enough others are left."""
     visible = patch.visible()
-    valid = np.isfinite(visible).all(axis=0)
+    valid = np.asarray(np.isfinite(visible).all(axis=0), dtype=np.bool_)
     if patch.is_display:
         return valid
     red, _, blue = visible
-    clear = valid & ~((blue > CLOUD_BLUE_REFLECTANCE) & (blue > CLOUD_BLUE_TO_RED * red))
-    return np.asarray(clear if clear.sum() >= CLEAR_SHARE * valid.sum() else valid)
+    cloudy = np.logical_and(blue > CLOUD_BLUE_REFLECTANCE, blue > CLOUD_BLUE_TO_RED * red)
+    clear = np.asarray(valid & ~cloudy, dtype=np.bool_)
+    return clear if int(clear.sum()) >= CLEAR_SHARE * int(valid.sum()) else valid
 
 
 def footprint_km(patch: Patch) -> float:
     """Side of the patch's central square on the ground; pixels of unknown size are taken as Sentinel-2's 10 m."""
     side = min(patch.pixels.shape[1:])
-    return side * (patch.gsd_m or bands.GSD_M) / 1000
+    return float(side * (patch.gsd_m or bands.GSD_M) / 1000)
 
 
 def to_blue_marble(patch: Patch) -> tuple[NDArray[np.float32], float]:

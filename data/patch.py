@@ -43,7 +43,10 @@ MAX_VALUES = 50_000_000
 MIN_SIDE_PX = 8
 METRES_PER_DEGREE = 111_195.0
 
-WANTED = "Expected a 12- or 13-band Sentinel-2 stack, three visible bands (red, green, blue), or bands named as in B02, B03, B04"
+WANTED = (
+    "Expected a 12- or 13-band Sentinel-2 stack, three visible bands (red, green, blue), "
+    "or bands named as in B02, B03, B04"
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class Patch:
             raise PatchError(f"{name}: {count} bands but {len(self.bands)} band names ({', '.join(self.bands)}).")
         if min(height, width) < MIN_SIDE_PX:
             raise PatchError(
-                f"{name}: {width}×{height} pixels is too small to be a patch; give at least {MIN_SIDE_PX}×{MIN_SIDE_PX}."
+                f"{name}: {width}×{height} pixels is too small to be a patch; "
+                f"give at least {MIN_SIDE_PX}×{MIN_SIDE_PX}."
             )
         if not set(VISIBLE_BANDS) <= set(self.bands) and set(self.bands) != set(DISPLAY_BANDS):
             raise PatchError(f"{name}: the bands are {', '.join(self.bands)}. {WANTED}.")
@@ -137,7 +141,8 @@ def read_patch(
     else:
         seen = "is empty" if not content else f"starts with {content[:12]!r}"
         raise PatchError(
-            f"{label}: not a GeoTIFF, PNG, JPEG, .npy or .npz file (it {seen}). Export the patch as a GeoTIFF and try again."
+            f"{label}: not a GeoTIFF, PNG, JPEG, .npy or .npz file (it {seen}). "
+            "Export the patch as a GeoTIFF and try again."
         )
     values, bands = fields.pop("values"), fields.pop("bands")
     if lonlat is not None:
@@ -180,8 +185,8 @@ def _too_large(label: str, size: int) -> PatchError:
 def _check_values(label: str, shape: tuple[int, ...]) -> None:
     if np.prod(shape, dtype=np.float64) > MAX_VALUES:
         raise PatchError(
-            f"{label}: {' × '.join(map(str, shape))} values are more than the {MAX_VALUES // 10**6} million a patch may have. "
-            "Cut a smaller patch."
+            f"{label}: {' × '.join(map(str, shape))} values are more than the {MAX_VALUES // 10**6} million "
+            "a patch may have. Cut a smaller patch."
         )
 
 
@@ -225,7 +230,8 @@ def _georeference(dataset: Any) -> tuple[tuple[float, float] | None, float | Non
     """Centre in degrees and metres a pixel, both None where there is no coordinate system."""
     if dataset.crs is None:
         return None, None
-    x, y = dataset.transform * (dataset.width / 2, dataset.height / 2)
+    left, bottom, right, top = dataset.bounds
+    x, y = (left + right) / 2, (bottom + top) / 2
     lon, lat = (values[0] for values in warp_transform(dataset.crs, "EPSG:4326", [x], [y]))
     try:
         point = validate_lonlat((lon, lat))[0]
@@ -324,14 +330,14 @@ def _load_array(content: bytes, label: str) -> NDArray[Any]:
 def _scale(values: Any, bands: tuple[str, ...], offset: float | None) -> NDArray[np.float32]:
     """Digital numbers, reflectance or bytes to float32 values with NaN for nodata."""
     raw = np.ma.asarray(values)
-    pixels = raw.astype(np.float32).filled(np.nan)
+    pixels = np.ma.filled(raw.astype(np.float32), np.nan)
     pixels[~np.isfinite(pixels)] = np.nan
     if set(bands) == set(DISPLAY_BANDS):
         return np.asarray(pixels / 255 if raw.dtype == np.uint8 or np.nanmax(pixels, initial=0) > 2 else pixels)
     if raw.dtype == np.uint8:
         return np.asarray(pixels / 255)
     if raw.dtype.kind == "f" and not np.nanmax(pixels, initial=0) > 2:
-        return pixels
+        return np.asarray(pixels)
     return np.asarray((pixels - (guess_offset(pixels) if offset is None else offset)) / QUANTIFICATION)
 
 

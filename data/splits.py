@@ -24,7 +24,7 @@ BLOCK_PLACES = 5_000
 BLOCK_DEG = 10.0
 BLOCK_SHARE = 0.1
 MIN_BLOCK_POINTS = 50
-"""Blocks with fewer of the 260,000 drawn points (a fifth of a per mille of the land) are never held out: there is too little to measure."""
+"""Blocks with fewer of the 260,000 drawn points (0.02 % of the land) are never held out: too little to measure."""
 DRAWN = 260_000
 APART_KM = 10.0
 """No training patch is centred nearer than this to a held-out place: more than one pixel of the picture."""

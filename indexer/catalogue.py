@@ -28,7 +28,7 @@ def write_catalogue(directory: Path) -> None:
             for kind in KINDS:
                 # names come from the constants above; the one outside value, the path, is a parameter
                 connection.execute(
-                    f"CREATE TABLE {kind} AS SELECT file_row_number AS row, {', '.join(METADATA)} "
+                    f"CREATE TABLE {kind} AS SELECT file_row_number AS row, {', '.join(METADATA)} "  # noqa: S608
                     "FROM read_parquet(?, file_row_number = true) ORDER BY row",
                     [str(directory / f"{kind}.parquet")],
                 )

@@ -71,7 +71,10 @@ def load(name: str = DEFAULT, *, part: str = "pair") -> EncoderPair:
     if part == "location":
         tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("image.")}
     _fill(network, tensors, path)
-    return EncoderPair(network, name=str(card.get("name", path.stem)), fingerprint=fingerprint, card=card)
+    # What an index was made with is the weights and how they are put together.
+    recipe = json.dumps(card["config"], sort_keys=True).encode()
+    identity = hashlib.sha256(fingerprint.encode() + recipe).hexdigest()
+    return EncoderPair(network, name=str(card.get("name", path.stem)), fingerprint=identity, card=card)
 
 
 def read_card(weights: Path) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def save(network: PairNetwork, path: Path, *, card: Mapping[str, Any]) -> str:
         card: what the card says besides ``name``, ``config`` and ``sha256``.
 
     Returns:
-        The fingerprint.
+        SHA-256 of the weights.
     """
     tensors = {
         key: value.detach().to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()

@@ -51,7 +51,7 @@ def spherical_harmonics(lonlat: Tensor, degrees: int) -> Tensor:
     out = points.new_empty(len(points), degrees * degrees)
     before = points.new_zeros(len(points), degrees)  # P̄ of degree l − 2, one column an order
     last = torch.zeros_like(before)  # of degree l − 1
-    for l in range(degrees):  # noqa: E741 (the field's letter)
+    for l in range(degrees):
         now = torch.zeros_like(before)
         if l == 0:
             now[:, 0] = math.sqrt(1 / (4 * math.pi))

@@ -14,8 +14,10 @@ Source:
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +62,7 @@ class Siren(nn.Module):
         super().__init__()
         self.w0 = config.w0
         widths = [len(config.columns())] + [config.hidden] * config.layers
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.last_layer = nn.Linear(config.hidden, config.dim)
         self.dropout = nn.Dropout(config.dropout)
         for index, layer in enumerate([*self.layers, self.last_layer]):
@@ -75,7 +77,7 @@ class Siren(nn.Module):
         for index, layer in enumerate(self.layers):
             frequency = self.w0 if index == 0 else 1.0
             x = torch.sin(frequency * self.dropout(layer(x)))
-        return self.last_layer(x)
+        return cast(Tensor, self.last_layer(x))
 
 
 class LocationEncoder(nn.Module):

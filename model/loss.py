@@ -40,8 +40,7 @@ def contrastive_loss(
 
 
 def look_alike_targets(appearance: Tensor, *, share: float, width: float) -> Tensor:
-    """Spread part of each row's target over the batch's look-alikes, so that places that look the same are not
-    pushed apart.
+    """Spread part of each row's target over the batch's look-alikes, which then are not pushed apart.
 
     Args:
         appearance: (N, C) standardised description of each image.

@@ -94,7 +94,7 @@ class EncoderPair:
         Args:
             network: the encoders; put into evaluation mode.
             name: what users call the checkpoint.
-            fingerprint: SHA-256 of its weights, hex.
+            fingerprint: SHA-256 over its weights and configuration, hex.
             card: its model card.
         """
         self.network = network.eval().requires_grad_(False)
@@ -135,7 +135,7 @@ class EncoderPair:
             CoordinateError: a coordinate is off the globe.
         """
         points = torch.from_numpy(validate_lonlat(lonlat))
-        rows = [self._join(self.network.location(part), normalize) for part in points.split(BATCH)]
+        rows = [self._join(self.network.location(part), normalize) for part in torch.split(points, BATCH)]
         return np.concatenate(rows) if rows else np.empty((0, self.dim), dtype=np.float32)
 
     def encode_image(
@@ -163,7 +163,8 @@ class EncoderPair:
         """
         if self.network.image is None:
             raise CheckpointError(
-                f'The image encoder of {self.name} is not loaded (part="location"). Load the whole pair: load({self.name!r}).'
+                f'The image encoder of {self.name} is not loaded (part="location"). '
+                f"Load the whole pair: load({self.name!r})."
             )
         rows = []
         for pixels, sides in _batches(patches, footprint_km):

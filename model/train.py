@@ -54,7 +54,7 @@ class PlaceSet(Dataset[Batch]):
         self.pixels = torch.from_numpy(BlueMarble.open().cut(lonlat))
         points = torch.from_numpy(lonlat)
         # Half precision: the functions lie within ±4, and twice the memory would not fit beside the patches.
-        self.harmonics = torch.cat([spherical_harmonics(part, degrees).half() for part in points.split(4096)])
+        self.harmonics = torch.cat([spherical_harmonics(part, degrees).half() for part in torch.split(points, 4096)])
 
     def __len__(self) -> int:
         """Number of places."""
@@ -67,7 +67,7 @@ class PlaceSet(Dataset[Batch]):
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Shuffled batches that depend on the seed and the epoch alone, so that a resumed run sees what an unbroken one would."""
+    """Shuffled batches that depend on seed and epoch alone: a resumed run sees what an unbroken one would."""
 
     def __init__(self, count: int, *, batch: int, seed: int) -> None:
         """``count`` rows in batches of ``batch``; the incomplete last one is dropped."""
@@ -238,8 +238,8 @@ def make_card(config: TrainConfig, command: str) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     return {
         "description": (
-            "A SatCLIP pair (Klemmer et al. 2023, arXiv:2311.17179) trained on NASA's Blue Marble at 7.4 km a pixel: real satellite "
-            "imagery, but coarse. It knows landscapes, not fields or houses."
+            "A SatCLIP pair (Klemmer et al. 2023, arXiv:2311.17179) trained on NASA's Blue Marble at 7.4 km a pixel: "
+            "real satellite imagery, but coarse. It knows landscapes, not fields or houses."
         ),
         "bands": ["R", "G", "B"],
         "normalisation": "display colours 0…1; Sentinel-2 reflectance passes data/bridge.py first",
@@ -247,7 +247,7 @@ def make_card(config: TrainConfig, command: str) -> dict[str, Any]:
         "patch_px": PATCH_PX,
         "footprint_km": FOOTPRINT_KM,
         "embedding_dim": config.pair.dim,
-        "training_data": f"{SOURCE}; {config.places - config.validation_places:,} patches drawn uniformly over the land",
+        "training_data": f"{SOURCE}; {config.places - config.validation_places:,} patches, uniform over land",
         "held_out": "10,000 places, nearer than 10 km to no training patch"
         + (" and a tenth of the 10° blocks with a margin of one footprint" if config.hold_out_blocks else ""),
         "seed": config.seed,

@@ -25,7 +25,7 @@ def retrieval(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown tables.")] = False,
 ) -> None:
-    """Retrieval on held-out places and blocks, climate of look-alikes, and real Sentinel-2 patches. About two minutes."""
+    """Retrieval on held-out places and blocks, climate of look-alikes, and real Sentinel-2 patches. Some minutes."""
     from model import evaluate, load
 
     pair = load(checkpoint)
