@@ -75,12 +75,12 @@ def how(asked: Asked) -> None:
         )
         st.slider("How many", 1, K_MAX, key="k")
         st.number_input(
-            "At least this far from the start (km)",
+            "At least this far away (km)",
             0,
             KM_MAX,
             step=50,
             key=f"min_km_{kind}",
-            help="0 allows its neighbours.",
+            help="From the place that you ask with. 0 allows its neighbours.",
         )
         st.number_input(
             "At least this far apart (km)",
@@ -88,7 +88,7 @@ def how(asked: Asked) -> None:
             KM_MAX,
             step=50,
             key="spacing_km",
-            help="0 allows ten neighbours in a row.",
+            help="From hit to hit. 0 allows ten neighbours in a row.",
         )
         names = atlas.countries()
         st.multiselect(

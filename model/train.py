@@ -17,9 +17,9 @@ from typing import Any
 
 import lightning
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -96,6 +96,7 @@ class PairModule(lightning.LightningModule):
         super().__init__()
         self.config, self.steps = config, steps
         self.network = PairNetwork(config.pair)
+        self.history: list[dict[str, float]] = []
         self._recall_parts: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
@@ -136,6 +137,19 @@ class PairModule(lightning.LightningModule):
             for k in (1, 10):
                 self.log(f"recall{k}_{name}", (rank < k).float().mean(), prog_bar=k == 10)
         self._recall_parts.clear()
+
+    def on_train_epoch_end(self) -> None:
+        """Keep the epoch's figures; they travel in the checkpoint, so that a resumed run has its whole curve."""
+        figures = {key: float(value) for key, value in self.trainer.callback_metrics.items()}
+        self.history.append({"epoch": float(self.current_epoch), **figures})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the figures beside the weights."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the figures up again."""
+        self.history = list(checkpoint["history"])
 
     def configure_optimizers(self) -> Any:
         """AdamW on a one-cycle schedule; matrices decay, biases, norms and scales do not."""
@@ -211,13 +225,13 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = True, command: st
     trainer = lightning.Trainer(
         max_epochs=config.epochs,
         precision="bf16-mixed" if _fast_bfloat16() else "32-true",
-        logger=CSVLogger(folder, name="", version=""),
+        logger=False,
+        default_root_dir=folder,
         callbacks=[
-            ModelCheckpoint(folder, filename="epoch", save_last=True, save_top_k=0, enable_version_counter=False),
+            ModelCheckpoint(folder, filename="epoch", save_last=True, save_top_k=0, save_on_train_epoch_end=True),
             TQDMProgressBar(refresh_rate=20),
         ],
         gradient_clip_val=1.0,
-        log_every_n_steps=10_000,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
@@ -230,7 +244,9 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = True, command: st
     )
     path = folder / f"{config.name}.safetensors"
     save(module.network.cpu(), path, card=make_card(config, command or " ".join(sys.argv)))
-    draw_curves(folder / "metrics.csv", folder / "curves.png")
+    table = pd.DataFrame(module.history)
+    table.to_csv(folder / "metrics.csv", index=False)
+    draw_curves(table, folder / "curves.png")
     return path
 
 
@@ -258,19 +274,17 @@ def make_card(config: TrainConfig, command: str) -> dict[str, Any]:
     }
 
 
-def draw_curves(metrics: Path, picture: Path) -> None:
-    """Plot losses and recalls of a run from Lightning's ``metrics.csv``."""
+def draw_curves(table: pd.DataFrame, picture: Path) -> None:
+    """Plot losses and recalls of a run, one row an epoch."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    import pandas as pd
 
-    table = pd.read_csv(metrics).groupby("epoch").mean(numeric_only=True)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     for axis, word in zip(axes, ("loss", "recall"), strict=True):
         for column in sorted(name for name in table if name.startswith(word)):
-            axis.plot(table.index + 1, table[column], marker="o", markersize=3, label=column)
+            axis.plot(table["epoch"] + 1, table[column], marker="o", markersize=3, label=column)
         axis.set(xlabel="epoch", ylabel=word + (" (nats)" if word == "loss" else " of 2,000 monitoring places"))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)

@@ -20,7 +20,9 @@ def plain(colour, side=64, gsd_m=10.0, bands=VISIBLE):
 
 def test_curve_is_the_documented_power_law():
     reflectance = np.array([0.1, 0.08, 0.05])
-    np.testing.assert_allclose(display_colour(reflectance), np.array(GAIN) * reflectance ** np.array(EXPONENT), rtol=1e-6)
+    np.testing.assert_allclose(
+        display_colour(reflectance), np.array(GAIN) * reflectance ** np.array(EXPONENT), rtol=1e-6
+    )
     assert (display_colour(np.array([[-0.1, 0, 2]] * 3)) == [[0, 0, 1]] * 3).all()
 
 

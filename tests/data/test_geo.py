@@ -113,12 +113,16 @@ def test_outline_stays_in_one_piece_at_the_antimeridian():
 class TestBBox:
     def test_across_the_antimeridian(self):
         box = geo.BBox.parse("170,-20,-170,20")
-        np.testing.assert_array_equal(box.contains([(175, 0), (-175, 0), (0, 0), (175, 30)]), [True, True, False, False])
+        np.testing.assert_array_equal(
+            box.contains([(175, 0), (-175, 0), (0, 0), (175, 30)]), [True, True, False, False]
+        )
 
     def test_whole_world(self):
         assert geo.BBox(-180, -90, 180, 90).contains([(180, 90), (0, 0), (-180, -90)]).all()
 
-    @pytest.mark.parametrize(("text", "words"), [("1,2,3", "four numbers"), ("0,50,10,40", "lies above"), ("0,0,0,99", "99")])
+    @pytest.mark.parametrize(
+        ("text", "words"), [("1,2,3", "four numbers"), ("0,50,10,40", "lies above"), ("0,0,0,99", "99")]
+    )
     def test_wrong_boxes(self, text, words):
         with pytest.raises(CoordinateError, match=words):
             geo.BBox.parse(text)

@@ -16,7 +16,9 @@ from data.errors import PatchError
 from data.patch import MAX_BYTES, Patch, guess_offset, read_patch
 
 
-def geotiff(array, *, crs="EPSG:32632", gsd=10.0, nodata=None, names=None, tags=None, corner=(500_000, 5_000_000)) -> bytes:
+def geotiff(
+    array, *, crs="EPSG:32632", gsd=10.0, nodata=None, names=None, tags=None, corner=(500_000, 5_000_000)
+) -> bytes:
     count, height, width = array.shape
     georeference = {"crs": crs, "transform": from_origin(*corner, gsd, gsd)} if crs else {}
     with MemoryFile() as file:
@@ -153,7 +155,9 @@ def test_bad_input_gets_one_sentence(case):
 
 def test_a_header_that_promises_too_much_is_not_decoded():
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (12, 50_000, 50_000)})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (12, 50_000, 50_000)}
+    )
     with pytest.raises(PatchError, match="more than the 50 million"):
         read_patch(header.getvalue() + bytes(64), name="bomb.npy")
     profile = {"driver": "GTiff", "count": 3, "height": 9000, "width": 9000, "dtype": "uint8", "compress": "deflate"}
@@ -186,7 +190,7 @@ def test_bad_gsd(numbers, gsd_m):
 def test_patch_checks_its_bands():
     with pytest.raises(PatchError, match="2 bands but 3 band names"):
         Patch(np.zeros((2, 9, 9), np.float32), ("B04", "B03", "B02"))
-    with pytest.raises(PatchError, match="The bands are|the bands are B08"):
+    with pytest.raises(PatchError, match="the bands are B08"):
         Patch(np.zeros((1, 9, 9), np.float32), ("B08",))
 
 

@@ -6,7 +6,7 @@
 (() => {
   const WORLD = [-180, -85.0511, 180, 85.0511];
   const NEAR_PX = 15; // a pointer this near to a marker means the marker
-  const CLOSE = 5; // a zoom at which a cell is larger than its marker
+  const CLOSE = 5.6; // a zoom at which a cell is larger than its marker
   const DRAG_PX = 5; // a pointer that moved further was dragging
   const GOLD = [255, 209, 102], WHITE = [255, 255, 255], INK = [11, 26, 43], ROSE = [255, 77, 109];
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,0 +1,187 @@
+"""The encoders, the loss, the augmentation and the views against closed forms and invariants."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from data.blue_marble import FOOTPRINT_KM, BlueMarble
+from data.errors import CheckpointError, CoordinateError, QueryError
+from data.patch import Patch
+from model.augment import AugmentConfig, augment
+from model.harmonics import spherical_harmonics
+from model.image import FINEST_KM, ImageConfig, scale_of
+from model.location import BranchConfig, LocationEncoder, Siren
+from model.loss import contrastive_loss, look_alike_targets
+from model.pair import EncoderPair, PairConfig, PairNetwork
+
+SMALL = PairConfig(
+    branches={
+        "smooth": BranchConfig(degrees=4, hidden=16, layers=2, w0=5.0, dim=8, dropout=0.5, orders=1),
+        "sharp": BranchConfig(degrees=6, hidden=16, layers=1, w0=1.0, dim=4),
+    },
+    image=ImageConfig(widths=(4, 4, 8, 8), features=16),
+    smooth_weight=0.6,
+)
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    return EncoderPair(PairNetwork(SMALL), name="small", fingerprint="0" * 64, card={})
+
+
+def test_siren_is_its_formula():
+    torch.manual_seed(0)
+    net = Siren(BranchConfig(degrees=3, hidden=5, layers=2, w0=7.0, dim=2)).eval()
+    x = torch.randn(6, 9)
+    one, two = net.layers
+    hidden = torch.sin(7.0 * (x @ one.weight.T + one.bias))
+    hidden = torch.sin(hidden @ two.weight.T + two.bias)
+    torch.testing.assert_close(net(x), hidden @ net.last_layer.weight.T + net.last_layer.bias)
+
+
+def test_branch_sees_only_its_orders():
+    branch = BranchConfig(degrees=4, hidden=2, layers=1, w0=1, dim=1, orders=1)
+    assert branch.columns() == [0, 1, 2, 3, 5, 6, 7, 11, 12, 13]
+    encoder = LocationEncoder({"a": branch}).eval()
+    harmonics = spherical_harmonics(torch.tensor([[10.0, 20.0]]), 4).float()
+    changed = harmonics.clone()
+    changed[:, [4, 8, 9, 10, 14, 15]] += 1
+    torch.testing.assert_close(encoder.from_harmonics(harmonics), encoder.from_harmonics(changed))
+
+
+def test_location_encoder_has_no_seam(pair):
+    a, b = pair.encode_location([(179.999999, 10), (0, 90)]), pair.encode_location([(-179.999999, 10), (123, 90)])
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_rows_do_not_depend_on_their_batch(pair):
+    points = np.random.default_rng(0).uniform(-80, 80, (50, 2))
+    np.testing.assert_allclose(pair.encode_location(points)[7:8], pair.encode_location(points[7:8]), atol=1e-6)
+
+
+def test_scale_runs_from_a_sentinel_patch_to_a_full_one():
+    values = scale_of(torch.tensor([FINEST_KM, math.sqrt(FINEST_KM * FOOTPRINT_KM), FOOTPRINT_KM, 0.01, 5000]))
+    torch.testing.assert_close(values, torch.tensor([0, 0.5, 1, 0, 1]))
+
+
+class TestViews:
+    def test_scores_are_the_cosines_of_the_parts(self, pair):
+        places = np.random.default_rng(0).uniform(-80, 80, (20, 2))
+        stored, raw = pair.encode_location(places), pair.encode_location(places, normalize=False)
+        np.testing.assert_allclose(np.linalg.norm(stored, axis=1), 1, rtol=1e-5)
+
+        def cosines(part):
+            unit = part / np.linalg.norm(part, axis=1, keepdims=True)
+            return unit @ unit.T
+
+        smooth, sharp = cosines(raw[:, :8]), cosines(raw[:, 8:])
+        np.testing.assert_allclose(pair.reweight(stored, "smooth") @ stored.T, smooth, atol=1e-5)
+        np.testing.assert_allclose(pair.reweight(stored, "sharp") @ stored.T, sharp, atol=1e-5)
+        np.testing.assert_allclose(pair.reweight(stored, "both") @ stored.T, 0.36 * smooth + 0.64 * sharp, atol=1e-5)
+
+    def test_unknown_view(self, pair):
+        with pytest.raises(QueryError, match="no view 'blurred'; choose one of smooth, sharp, both"):
+            pair.reweight(np.zeros((1, 12)), "blurred")
+
+
+class TestEncodeImage:
+    def test_patches_and_arrays_agree(self, pair):
+        pixels = BlueMarble.open().cut([(12.5, 41.9), (25, 24)])
+        patches = [BlueMarble.open().patch(12.5, 41.9), BlueMarble.open().patch(25, 24)]
+        np.testing.assert_allclose(pair.encode_image(pixels), pair.encode_image(patches), atol=1e-5)
+
+    def test_footprint_matters(self, pair):
+        torch.nn.init.normal_(pair.network.image.stages[0].film.weight)
+        pixels = np.full((1, 3, 32, 32), 99, np.uint8)
+        assert not np.allclose(pair.encode_image(pixels), pair.encode_image(pixels, footprint_km=3.0))
+
+    def test_sentinel_patch_is_its_colour(self, pair):
+        rng = np.random.default_rng(0)
+        pixels = (0.05 + 0.05 * rng.random((3, 64, 64))).astype(np.float32)
+        shuffled = pixels.reshape(3, -1)[:, rng.permutation(64 * 64)].reshape(3, 64, 64)
+        a, b = (pair.encode_image(Patch(x, ("B04", "B03", "B02"), gsd_m=10.0)) for x in (pixels, shuffled))
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+    def test_wrong_shape(self, pair):
+        with pytest.raises(ValueError, match=r"\(N, 3, 32, 32\)"):
+            pair.encode_image(np.zeros((1, 3, 16, 16)))
+
+    def test_location_part_has_none(self):
+        part = EncoderPair(PairNetwork(SMALL, part="location"), name="small", fingerprint="", card={})
+        with pytest.raises(CheckpointError, match="image encoder of small is not loaded"):
+            part.encode_image(np.zeros((1, 3, 32, 32)))
+
+
+def test_bad_coordinates_are_refused(pair):
+    with pytest.raises(CoordinateError, match="latitude 91"):
+        pair.encode_location([(0, 91)])
+
+
+class TestLoss:
+    def test_equals_the_formula(self):
+        torch.manual_seed(0)
+        a, b, scale = torch.randn(5, 3), torch.randn(5, 3), torch.tensor(1.3)
+        logits = math.exp(1.3) * functional.normalize(a) @ functional.normalize(b).T
+        expected = -(logits.log_softmax(1).diagonal().mean() + logits.log_softmax(0).diagonal().mean()) / 2
+        torch.testing.assert_close(contrastive_loss(a, b, scale), expected)
+
+    def test_chance_level(self):
+        same = torch.ones(8, 3)
+        assert contrastive_loss(same, same, torch.tensor(2.0)).item() == pytest.approx(math.log(8))
+
+    def test_scale_is_clamped(self):
+        torch.manual_seed(0)
+        a, b = torch.randn(5, 3), torch.randn(5, 3)
+        high, limit = (contrastive_loss(a, b, torch.tensor(x), max_scale=20.0) for x in (9.0, math.log(20)))
+        torch.testing.assert_close(high, limit)
+
+    def test_hard_targets_are_the_special_case(self):
+        torch.manual_seed(0)
+        a, b, scale = torch.randn(5, 3), torch.randn(5, 3), torch.tensor(1.0)
+        torch.testing.assert_close(contrastive_loss(a, b, scale, targets=torch.eye(5)), contrastive_loss(a, b, scale))
+
+    def test_look_alikes_share(self):
+        appearance = torch.tensor([[0.0], [0.0], [100.0]])
+        targets = look_alike_targets(appearance, share=0.6, width=0.5)
+        torch.testing.assert_close(targets, torch.tensor([[0.4, 0.6, 0.0], [0.6, 0.4, 0.0], [0.0, 0.0, 1.0]]))
+
+
+class TestAugment:
+    def test_the_same_generator_gives_the_same(self):
+        pixels = torch.randint(0, 255, (10, 3, 32, 32), dtype=torch.uint8)
+        (a, x), (b, y) = (
+            augment(pixels, AugmentConfig(), generator=torch.Generator().manual_seed(1)) for _ in range(2)
+        )
+        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(x, y)
+
+    def test_nothing_asked_nothing_done(self):
+        pixels = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)
+        config = AugmentConfig(crop_share=0, flip=0, tone=0, crop_tone=0)
+        x, sides = augment(pixels, config, generator=torch.Generator())
+        torch.testing.assert_close(x, pixels / 255)
+        assert (sides == FOOTPRINT_KM).all()
+
+    def test_crops_show_the_centre_at_their_footprint(self):
+        ramp = torch.arange(32.0).expand(200, 3, 32, 32).to(torch.uint8)
+        x, sides = augment(ramp, AugmentConfig(1.0, 0, 0, 0), generator=torch.Generator().manual_seed(0))
+        assert sides.min() >= FINEST_KM and sides.max() <= FOOTPRINT_KM and sides.std() > 20
+        torch.testing.assert_close(x.mean(dim=(1, 2, 3)), torch.full((200,), 15.5 / 255), atol=1e-3, rtol=0)
+        width = (x[:, 0, 0, -1] - x[:, 0, 0, 0]) * 255  # in Blue Marble pixels, between the outer pixels' centres
+        torch.testing.assert_close(width, sides / FOOTPRINT_KM * 31, atol=0.7, rtol=0)
+
+    def test_flip(self):
+        pixels = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)
+        x, _ = augment(pixels, AugmentConfig(0, 1.0, 0, 0), generator=torch.Generator())
+        torch.testing.assert_close(x, pixels.flip(-1) / 255)
+
+
+def test_config_survives_json():
+    import json
+
+    assert PairConfig.from_json(json.loads(json.dumps(dataclasses.asdict(SMALL)))) == SMALL

@@ -1,0 +1,108 @@
+"""Training: a real run learns, and a killed one ends where an unbroken one does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from data.errors import CheckpointError
+from model import load
+from model.image import ImageConfig
+from model.location import BranchConfig
+from model.presets import PRESETS
+from model.train import EpochBatches, make_card, train
+
+TINY = replace(
+    PRESETS["blue-marble"],
+    name="tiny",
+    pair=replace(
+        PRESETS["blue-marble"].pair,
+        branches={
+            "smooth": BranchConfig(degrees=6, hidden=32, layers=2, w0=5.0, dim=16, orders=3),
+            "sharp": BranchConfig(degrees=10, hidden=32, layers=2, w0=5.0, dim=16),
+        },
+        image=ImageConfig(widths=(8, 8, 16, 16), features=32),
+    ),
+    places=1200,
+    validation_places=200,
+    batch=100,
+    epochs=3,
+)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    return train(TINY, folder)
+
+
+def test_a_run_learns_and_leaves_its_papers(unbroken):
+    table = pd.read_csv(unbroken.parent / "metrics.csv")
+    assert table["epoch"].tolist() == [0, 1, 2]
+    assert table["loss_sharp"].iloc[-1] < table["loss_sharp"].iloc[0]
+    assert table["recall10_sharp"].iloc[-1] > 3 * 10 / 200 / 2  # chance is 10 of 200
+    assert (unbroken.parent / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    pair = load(str(unbroken))
+    assert pair.card["seed"] == TINY.seed
+    assert pair.card["recipe"]["places"] == 1200
+    assert np.isfinite(pair.encode_location([(12, 41)])).all()
+
+
+def test_a_killed_run_ends_like_an_unbroken_one(unbroken, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from tests.model.test_train import TINY; from model.train import train;"
+        "train(TINY, Path(sys.argv[1]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "last.ckpt").exists() and not (tmp_path / "tiny.safetensors").exists()
+    resumed, whole = load(str(train(TINY, tmp_path))), load(str(unbroken))
+    for name, tensor in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], tensor, atol=2e-2, rtol=0, msg=name)
+    assert pd.read_csv(tmp_path / "metrics.csv")["epoch"].tolist() == [0, 1, 2]  # the curve is whole
+
+
+def test_another_recipe_is_not_resumed(unbroken):
+    with pytest.raises(CheckpointError, match="another recipe"):
+        train(replace(TINY, batch=50), unbroken.parent)
+
+
+def test_batches_depend_on_seed_and_epoch_alone():
+    a, b = EpochBatches(95, batch=10, seed=1), EpochBatches(95, batch=10, seed=1)
+    first = list(a)
+    assert first == list(b) and len(first) == 9
+    assert len({row for batch in first for row in batch}) == 90
+    b.set_epoch(1)
+    assert list(b) != first
+
+
+def test_no_atlas_in_training():
+    import ast
+    from pathlib import Path
+
+    import model.train
+
+    folder = Path(model.train.__file__).parent
+    for name in ("train", "augment", "loss", "pair", "presets", "location", "image"):
+        tree = ast.parse((folder / f"{name}.py").read_text())
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        assert "atlas" not in imported, name
+
+
+def test_card_names_its_command():
+    card = make_card(TINY, "samewhere train")
+    assert card["command"] == "samewhere train"
+    assert "10° blocks" in card["held_out"]
