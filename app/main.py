@@ -137,7 +137,7 @@ def _wake_up(place: st.delta_generator.DeltaGenerator, *, again: bool) -> None:
     if resources.ready_now():
         return
     pause = st.empty()
-    for _ in range(0 if again else resources.PAUSES):
+    for _ in range(resources.PAUSES // 2 if again else resources.PAUSES):
         time.sleep(0.1)
         pause.empty()  # here Streamlit goes over to the next run, if the visitor has done something
     try:

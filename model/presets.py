@@ -5,6 +5,7 @@ Owns :class:`TrainConfig` and the named presets. Why each number is what it is s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,7 +59,12 @@ class TrainConfig:
 
 _SMOOTH = BranchConfig(degrees=10, hidden=512, layers=2, w0=10.0, dim=128, dropout=0.1, orders=3)
 _SHARP = BranchConfig(degrees=40, hidden=512, layers=2, w0=1.0, dim=128)
-_PAIR = PairConfig(branches={SMOOTH: _SMOOTH, SHARP: _SHARP}, image=ImageConfig(widths=(24, 48, 96, 192)))
+_PAIR = PairConfig(
+    branches={SMOOTH: _SMOOTH, SHARP: _SHARP},
+    image=ImageConfig(widths=(24, 48, 96, 192)),
+    # Ten parts smooth to four parts sharp: docs/log.md has the curve along which this was chosen.
+    smooth_weight=math.sqrt(1 / 1.4),
+)
 
 PRESETS: Mapping[str, TrainConfig] = {
     "blue-marble": TrainConfig(name="blue-marble-l40", pair=_PAIR),

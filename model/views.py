@@ -6,5 +6,5 @@ from collections.abc import Mapping
 
 SMOOTH, SHARP, BOTH = "smooth", "sharp", "both"
 VIEWS = (SMOOTH, SHARP, BOTH)
-DEFAULT_VIEW: Mapping[str, str] = {"place": SMOOTH, "image": BOTH, "tile": BOTH}
-"""The view that answers each kind of query best (``samewhere evaluate retrieval``)."""
+DEFAULT_VIEW: Mapping[str, str] = {"place": BOTH, "image": BOTH, "tile": BOTH}
+"""The view that answers each kind of query when the user names none (``samewhere evaluate retrieval``)."""
