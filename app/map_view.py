@@ -33,7 +33,9 @@ CAPS = [
 ]
 """The caps beyond the Mercator square: the Arctic Ocean and the Antarctic ice."""
 ABOVE_M = 150_000
-"""Marks on the globe float over it, or its surface would cut through them; their numbers a little higher still."""
+"""Marks on the globe float over it, or its surface would cut through them."""
+LAYERS_M = 100_000
+"""The better hit floats higher, and its number above it, so that marks cover each other whole."""
 
 
 def hit_marks(answer: Answer | None) -> list[dict[str, Any]]:
@@ -90,14 +92,14 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
         {
             "id": hit.id,
             "rank": str(hit.rank),
-            "at": [hit.lon, hit.lat, ABOVE_M],
-            "over": [hit.lon, hit.lat, 1.5 * ABOVE_M],
+            "at": [hit.lon, hit.lat, ABOVE_M + LAYERS_M * (1 - n / len(hits))],
+            "over": [hit.lon, hit.lat, ABOVE_M + LAYERS_M * (1 - (n - 0.5) / len(hits))],
             "where": lonlat_text(hit.lon, hit.lat),
             "score": f"{hit.score:.2f}",
             "fill": ROSE if hit.id == chosen else WHITE,
             "ink": WHITE if hit.id == chosen else INK,
         }
-        for hit in hits
+        for n, hit in enumerate(hits)
     ]
     picture = {"bounds": WORLD, "_image_coordinate_system": "'cartesian'"}
     layers = [

@@ -62,13 +62,17 @@ def legend_html(legend: Legend) -> str:
     colours = ", ".join(legend.colours)
     return (
         '<div style="display:flex;align-items:center;gap:.6rem;font-size:.85rem;font-variant-numeric:tabular-nums">'
-        f"<span>≤ {legend.low:.2f}</span>"
+        f"<span>≤ {_score(legend.low)}</span>"
         f'<span style="flex:1;min-width:60px;max-width:260px;height:10px;border-radius:5px;'
         f'background:linear-gradient(90deg, {colours})"></span>'
-        f"<span>{legend.high:.2f}</span>"
+        f"<span>{_score(legend.high)}</span>"
         '<span style="opacity:.75">score; darkest: less alike than half of all land</span>'
         "</div>"
     )
+
+
+def _score(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def draw_gallery(answer: Answer | None, asked: PageQuery) -> None:

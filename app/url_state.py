@@ -23,9 +23,9 @@ Projection = Literal["flat", "globe"]
 K_MAX = 100
 KM_MAX = 15000
 COUNTRIES_MAX = 60
-MIN_KM: dict[Kind, int] = {"place": 500, "image": 0}
+MIN_KM: dict[Kind, int] = {"place": 1000, "image": 0}
 """The best answers around a place are its neighbours, so they are left out; an image should find where it was taken."""
-SPACING_KM = 200
+SPACING_KM = 500
 DEFAULT_VIEW: dict[Kind, View] = {"place": "smooth", "image": "both"}
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@
   const WORLD = [-180, -85.0511, 180, 85.0511];
   const NEAR_PX = 15; // a pointer this near to a marker means the marker
   const CLOSE = 5.6; // a zoom at which a cell is larger than its marker
+  const APART_PX = 17; // markers nearer than this cover each other
   const DRAG_PX = 5; // a pointer that moved further was dragging
   const GOLD = [255, 209, 102], WHITE = [255, 255, 255], INK = [11, 26, 43], ROSE = [255, 77, 109];
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -18,6 +19,8 @@
   let view = null;
   let coloured = true;
   let outlines = null;
+  let drawnZoom = null;
+  let baseLayers = [];
 
   const worldView = () => {
     const width = box.clientWidth || 800, height = box.clientHeight || 500;
@@ -69,8 +72,10 @@
   }
 
   function setView(next) {
+    const zoomed = Math.abs(next.zoom - (drawnZoom ?? next.zoom)) > 0.1;
     view = next;
     deckgl.setProps({ viewState: view });
+    if (zoomed) draw();
   }
 
   function fly(target) {
@@ -106,10 +111,27 @@
     });
   }
 
+  // Hits whose marker would lie under a better one's: they become dots, until the map is zoomed in far enough.
+  function crowded() {
+    const port = deckgl.isInitialized && viewport();
+    const kept = [], covered = new Set();
+    if (!port) return covered;
+    const first = (hit) => (hit.id === selected ? 0 : hit.rank);
+    for (const hit of [...data.hits].sort((a, b) => first(a) - first(b))) {
+      const [x, y] = port.project([hit.lon, hit.lat]);
+      if (kept.some(([a, b]) => Math.hypot(a - x, b - y) < APART_PX)) covered.add(hit.id);
+      else kept.push([x, y]);
+    }
+    return covered;
+  }
+
   function marks() {
+    const covered = crowded();
+    const dot = (hit) => covered.has(hit.id) && hit.id !== hovered;
+    const dots = [...covered].join();
     const accent = (hit) => hit.id === selected || hit.id === hovered;
-    const trigger = { updateTriggers: { getFillColor: [selected, hovered], getRadius: [selected, hovered], getLineColor: [selected, hovered], getColor: [selected, hovered] } };
-    const ordered = [...data.hits].sort((a, b) => accent(a) - accent(b) || b.rank - a.rank);
+    const trigger = { updateTriggers: { getFillColor: [selected, hovered], getRadius: [selected, hovered, dots], getLineColor: [selected, hovered], getColor: [selected, hovered] } };
+    const ordered = [...data.hits].sort((a, b) => dot(b) - dot(a) || accent(a) - accent(b) || b.rank - a.rank);
     return [
       new deck.PolygonLayer({
         id: "hexes", data: data.hits, getPolygon: (hit) => hit.ring, filled: true, stroked: true,
@@ -125,11 +147,11 @@
       }),
       new deck.ScatterplotLayer({
         id: "markers", data: ordered, getPosition: (hit) => [hit.lon, hit.lat], radiusUnits: "pixels",
-        getRadius: (hit) => (accent(hit) ? 13 : 10), getFillColor: (hit) => (accent(hit) ? ROSE : WHITE),
+        getRadius: (hit) => (dot(hit) ? 4.5 : accent(hit) ? 13 : 10), getFillColor: (hit) => (accent(hit) ? ROSE : WHITE),
         stroked: true, getLineColor: INK, lineWidthUnits: "pixels", getLineWidth: 1.5, ...trigger,
       }),
       new deck.TextLayer({
-        id: "ranks", data: ordered, getPosition: (hit) => [hit.lon, hit.lat], getText: (hit) => String(hit.rank),
+        id: "ranks", data: ordered.filter((hit) => !dot(hit)), getPosition: (hit) => [hit.lon, hit.lat], getText: (hit) => String(hit.rank),
         getSize: 12, fontWeight: 700, fontFamily: "system-ui, sans-serif",
         getColor: (hit) => (accent(hit) ? WHITE : INK), ...trigger,
       }),
@@ -146,8 +168,10 @@
     draw();
   };
 
-  let baseLayers = [];
-  const draw = () => deckgl.setProps({ layers: [...baseLayers, bounds(), ...marks()].filter(Boolean) });
+  function draw() {
+    drawnZoom = view.zoom;
+    deckgl.setProps({ layers: [...baseLayers, bounds(), ...marks()].filter(Boolean) });
+  }
 
   function update(next) {
     const moved = data.moved;
