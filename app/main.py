@@ -79,19 +79,20 @@ def page() -> None:
         patch = _patch(asked.query)
         query_panel.how(asked)
     answer, waiting = None, False
-    try:
-        query = None if asked.problems else to_query(asked.query, patch)
-        if query is not None:
+    trouble = _trouble()
+    with middle:
+        try:
+            if trouble:
+                raise trouble
+            query = None if asked.problems else to_query(asked.query, patch)
             ready = resources.ready_now()
-            waiting = ready is None
-            if ready:
-                with middle:
-                    answer = _answer(ready, asked.query, query)
-    except IndexStoreError as error:
-        with middle:
+            waiting = query is not None and ready is None
+            if query and ready:
+                answer = _answer(ready, asked.query, query)
+        except (IndexStoreError, CheckpointError) as error:
             setup_view.offer_rebuild(error)
-    except SamewhereError as error:
-        middle.error(str(error))
+        except SamewhereError as error:
+            st.error(str(error))
     with middle:
         results_view.draw_map(answer, asked.query, waiting=waiting)
         results_view.below_map(answer)
@@ -101,7 +102,8 @@ def page() -> None:
     with st.expander("About the answers, links and sources"):
         st.markdown(ABOUT)
     state.to_url(asked.query)
-    _wake_up(middle, again=waiting)
+    if not trouble:
+        _wake_up(again=waiting)
 
 
 def _patch(asked: PageQuery) -> Patch | None:
@@ -132,23 +134,26 @@ def _answer(ready: resources.Ready, asked: PageQuery, query: Query) -> Answer:
     return answer
 
 
-def _wake_up(place: st.delta_generator.DeltaGenerator, *, again: bool) -> None:
-    """Load what queries need once everything is drawn; draw once more if a query waits for it."""
+def _trouble() -> SamewhereError | None:
+    """Why the index that stands now cannot be used, if this session has found that out."""
+    found: tuple[str, SamewhereError] | None = st.session_state.get("trouble")
+    return found[1] if found and found[0] == resources.name_now() else None
+
+
+def _wake_up(*, again: bool) -> None:
+    """Load what queries need once everything is drawn; draw once more if a query waits for it, or if it cannot be had."""
     if resources.ready_now():
         return
     pause = st.empty()
     for _ in range(resources.PAUSES // 2 if again else resources.PAUSES):
         time.sleep(0.1)
         pause.empty()  # here Streamlit goes over to the next run, if the visitor has done something
+    name = resources.name_now()
     try:
         resources.get_ready()
-    except (IndexStoreError, CheckpointError) as error:
-        with place:
-            setup_view.offer_rebuild(error)
-        return
     except SamewhereError as error:
-        place.error(str(error))
-        return
+        st.session_state["trouble"] = (name, error)
+        again = True
     if again:
         st.rerun()
 

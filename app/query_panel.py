@@ -13,12 +13,13 @@ from data.bands import GSD_M
 from data.patch import Patch
 
 KIND = {"place": "A place", "image": "An image"}
-VIEW = {"smooth": "Kind of landscape", "both": "Both", "sharp": "Exact spot"}
+VIEW = {"both": "Landscape and exact spot", "smooth": "Kind of landscape", "sharp": "Exact spot"}
 TARGET = {"cells": "Places", "tiles": "Images"}
 FORMATS = ["tif", "tiff", "npy", "npz", "png", "jpg", "jpeg"]
 VIEW_HELP = (
-    "**Kind of landscape** compares what is general: climate, cover, terrain. It is best for *places like this one*. "
-    "**Exact spot** compares what is particular, and is best for *where was this taken*. **Both** weighs them equally."
+    "**Kind of landscape** compares what is general: climate, cover, terrain. "
+    "**Exact spot** compares what is particular, and is best for *where was this taken*. "
+    "**Landscape and exact spot** compares both, the landscape first; in our measurements it is the best first choice."
 )
 TARGET_HELP = (
     "**Places** are hexagonal cells that cover all land, 45 km across, known to the model by their coordinates alone. "

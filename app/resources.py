@@ -55,7 +55,7 @@ def standing(path: Path | None = None) -> Standing:
 
 def ready_now() -> Ready | None:
     """The index, if this process has it open; another one that was built since does not count as it."""
-    return _kept.get(_name())
+    return _kept.get(name_now())
 
 
 def get_ready() -> Ready:
@@ -66,7 +66,7 @@ def get_ready() -> Ready:
         CheckpointError: the checkpoint that built it cannot be loaded.
         MissingDependencyError: FAISS is not installed.
     """
-    name = _name()
+    name = name_now()
     with _lock:
         if name not in _kept:
             ready = _open(name)
@@ -98,8 +98,8 @@ def build(report: Callable[[Progress], None], *, anew: bool = False) -> None:
     forget()
 
 
-def _name() -> str:
-    """A name of the current snapshot: path, and what the pointer says."""
+def name_now() -> str:
+    """A name of the current snapshot: its path, and what the pointer says."""
     path = default_index_path()
     try:
         return f"{path} {(path / POINTER).read_text('utf-8').strip()}"

@@ -59,7 +59,8 @@ def build(*, resumed: bool = False, anew: bool = False) -> None:
         st.error(str(error))
         st.button("Try again", type="primary")
         return
-    st.session_state.pop("rebuild", None)
+    for told in ("rebuild", "trouble"):
+        st.session_state.pop(told, None)
     st.rerun()
 
 

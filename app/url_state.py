@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from data.errors import CoordinateError, SamewhereError
 from data.geo import BBox, hex_to_cell, parse_place
+from model.views import DEFAULT_VIEW
 
 Kind = Literal["place", "image"]
 Target = Literal["cells", "tiles"]
@@ -26,7 +27,6 @@ COUNTRIES_MAX = 60
 MIN_KM: dict[Kind, int] = {"place": 1000, "image": 0}
 """The best answers around a place are its neighbours, so they are left out; an image should find where it was taken."""
 SPACING_KM = 500
-DEFAULT_VIEW: dict[Kind, View] = {"place": "smooth", "image": "both"}
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class PageQuery:
     @property
     def view_used(self) -> View:
         """The view, default filled in."""
-        return self.view or DEFAULT_VIEW[self.kind]
+        return self.view or cast(View, DEFAULT_VIEW[self.kind])
 
     @property
     def min_km_used(self) -> int:

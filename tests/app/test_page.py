@@ -62,7 +62,7 @@ def test_a_link_is_answered_as_the_index_answers(home: Path) -> None:
     page = open_page(place="12.49,41.89", k="7", min_km="800", spacing_km="300", countries="USA,CHN,AUS")
     index = SearchIndex.open(home / "index", pair=StandInPair())
     hits = index.search(
-        Query.place(12.49, 41.89), k=7, min_km=800, spacing_km=300, countries=["USA", "CHN", "AUS"], view="smooth"
+        Query.place(12.49, 41.89), k=7, min_km=800, spacing_km=300, countries=["USA", "CHN", "AUS"], view="both"
     )
     assert list(answer(page).hits) == hits
     assert len(hits) == 7

@@ -59,7 +59,7 @@ def test_defaults_follow_the_kind() -> None:
         MIN_KM["place"],
         MIN_KM["image"],
     )
-    assert (read({"place": "1,2"}).view_used, read({"sample": "nile"}).view_used) == ("smooth", "both")
+    assert (read({"place": "1,2"}).view_used, read({"sample": "nile"}).view_used) == ("both", "both")
 
 
 @pytest.mark.parametrize(
