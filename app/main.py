@@ -141,7 +141,7 @@ def _trouble() -> SamewhereError | None:
 
 
 def _wake_up(*, again: bool) -> None:
-    """Load what queries need once everything is drawn; draw once more if a query waits for it, or if it cannot be had."""
+    """Load what queries need once all is drawn; draw once more if a query waits for it, or if it cannot be had."""
     if resources.ready_now():
         return
     pause = st.empty()

@@ -46,8 +46,7 @@ def validate_lonlat(lonlat: ArrayLike, *, where: str = "coordinates") -> Floats:
     if not finite.all():
         row = int(np.argmin(finite))
         raise CoordinateError(
-            f"{where}: row {row} is ({points[row, 0]:g}, {points[row, 1]:g}); a coordinate must be a finite number. "
-            "Remove the row or fill it in."
+            f"{where}: {_row(points, row)}; a coordinate must be a finite number. Remove it or fill it in."
         )
     lon, lat = points[:, 0], points[:, 1]
     bad = (np.abs(lat) > 90) | (lon < -180) | (lon > 360)
@@ -60,9 +59,15 @@ def validate_lonlat(lonlat: ArrayLike, *, where: str = "coordinates") -> Floats:
             if abs(x) <= 90 and 90 < abs(y) <= 180
             else "Give decimal degrees, longitude first."
         )
-        raise CoordinateError(f"{where}: row {row} is ({x:g}, {y:g}): {reason}. {hint}")
+        raise CoordinateError(f"{where}: {_row(points, row)}: {reason}. {hint}")
     points[:, 0] = wrap_lon(lon)
     return points
+
+
+def _row(points: Floats, row: int) -> str:
+    """A point for a message, with its row where there are several."""
+    point = f"({points[row, 0]:g}, {points[row, 1]:g})"
+    return point if len(points) == 1 else f"row {row} is {point}"
 
 
 def wrap_lon(lon_deg: ArrayLike) -> Floats:

@@ -177,7 +177,7 @@ def _bytes(source: str | Path | bytes | BinaryIO, name: str | None) -> tuple[str
 
 def _too_large(label: str, size: int) -> PatchError:
     return PatchError(
-        f"{label}: {size / 1e6:,.0f} MB is more than the {MAX_BYTES / 1e6:.0f} MB a patch may have. "
+        f"{label}: {size:,} bytes are more than the {MAX_BYTES >> 20} MB a patch may have. "
         "Cut a patch of some hundred pixels out of the scene first."
     )
 
