@@ -40,6 +40,7 @@ def progress_text(progress: Progress) -> str:
 
 def build(*, resumed: bool = False, anew: bool = False) -> None:
     """Build the index under the reader's eyes, then run the page again."""
+    st.html("<style>[data-stale='true'] { display: none; }</style>")  # the page before, greyed out, for minutes
     with st.container(width=640):
         st.markdown("#### Finishing the index" if resumed else "#### Building the index")
         st.write(

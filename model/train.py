@@ -138,6 +138,10 @@ class PairModule(lightning.LightningModule):
                 self.log(f"recall{k}_{name}", (rank < k).float().mean(), prog_bar=k == 10)
         self._recall_parts.clear()
 
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by the epoch, so that a resumed run ends with the bytes of an unbroken one."""
+        torch.manual_seed(self.config.seed * 1000 + self.current_epoch)
+
     def on_train_epoch_end(self) -> None:
         """Keep the epoch's figures; they travel in the checkpoint, so that a resumed run has its whole curve."""
         figures = {key: float(value) for key, value in self.trainer.callback_metrics.items()}
@@ -228,7 +232,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = True, command: st
         logger=False,
         default_root_dir=folder,
         callbacks=[
-            ModelCheckpoint(folder, filename="epoch", save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+            ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
             TQDMProgressBar(refresh_rate=20),
         ],
         gradient_clip_val=1.0,
