@@ -39,18 +39,27 @@ def retrieval(
     if as_json:
         typer.echo(json.dumps(tables, indent=2))
         return
+    typer.echo(as_markdown(tables))
+
+
+def as_markdown(tables: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Every table under its title; the longer side of each runs down the page."""
+    parts = []
     for title, table in tables.items():
-        typer.echo(f"\n**{title}**\n\n{_markdown(table)}")
+        columns = list(next(iter(table.values())))
+        if len(columns) > len(table):
+            table = {column: {name: row[column] for name, row in table.items()} for column in columns}
+            columns = list(next(iter(table.values())))
+        lines = [f"**{title}**", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        for name, row in table.items():
+            lines.append(f"| {name} | " + " | ".join(_figure(row[column]) for column in columns) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _figures(table: dict[str, Any]) -> dict[str, dict[str, float]]:
     return {name: asdict(result) for name, result in table.items()}
-
-
-def _markdown(table: dict[str, dict[str, float]]) -> str:
-    columns = list(next(iter(table.values())))
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [
-        f"| {name} | " + " | ".join(f"{row[column]:.3g}" for column in columns) + " |" for name, row in table.items()
-    ]
-    return "\n".join(lines)
