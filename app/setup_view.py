@@ -45,7 +45,7 @@ def build(*, resumed: bool = False, anew: bool = False) -> None:
         st.markdown("#### Finishing the index" if resumed else "#### Building the index")
         st.write(
             "This happens once. Samewhere describes all land on Earth, some 82,000 places and 12,000 satellite "
-            "pictures, and keeps the result. On two processor cores it takes one to three minutes."
+            "pictures, and keeps the result. On two processor cores it takes half a minute to two minutes."
             + (" An earlier build was interrupted; this one goes on where it stopped." if resumed else "")
         )
         bar = st.progress(0.0, "Loading the model")
