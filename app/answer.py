@@ -8,45 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.field_image import Legend, data_url, draw_field
 from app.url_state import PageQuery
-from data.geo import BBox
 from data.land import is_land
 from data.patch import Patch
-from indexer.hits import Hit, Target
+from indexer.hits import Hit
 from indexer.query import Query
-
-
-class Index(Protocol):
-    """What the page asks of an index."""
-
-    def search(
-        self,
-        query: Query,
-        *,
-        k: int = 10,
-        target: Target = "cells",
-        min_km: float = 0.0,
-        spacing_km: float = 0.0,
-        bbox: BBox | None = None,
-        countries: Sequence[str] | None = None,
-        view: str | None = None,
-    ) -> list[Hit]:
-        """The best hits."""
-
-    def field(self, query: Query, *, view: str | None = None) -> NDArray[np.float32]:
-        """The score of every cell."""
-
-    def thumbnail(self, tile_id: str) -> bytes:
-        """A tile's picture as JPEG."""
-
-    def nearest_tile(self, lonlat: Any) -> list[str]:
-        """The tile nearest to each of (N, 2) points."""
+from indexer.search import SearchIndex
 
 
 @dataclass(frozen=True)
@@ -91,7 +63,7 @@ def to_query(asked: PageQuery, patch: Patch | None) -> Query | None:
     return Query.image(patch) if patch else None
 
 
-def find(index: Index, rows: NDArray[np.int32], asked: PageQuery, query: Query, *, token: str) -> Answer:
+def find(index: SearchIndex, rows: NDArray[np.int32], asked: PageQuery, query: Query, *, token: str) -> Answer:
     """Ask an index.
 
     Args:
@@ -139,7 +111,7 @@ def find(index: Index, rows: NDArray[np.int32], asked: PageQuery, query: Query, 
     )
 
 
-def _thumbnails(index: Index, hits: Sequence[Hit]) -> list[str]:
+def _thumbnails(index: SearchIndex, hits: Sequence[Hit]) -> list[str]:
     """A picture for each hit: its own for a tile, the nearest tile's for a cell."""
     if not hits:
         return []

@@ -3,8 +3,8 @@
 Owns the sampling of ``data/atlas/*.tif`` and the names of countries. Temperature, precipitation and elevation are
 interpolated between pixels; Köppen classes and countries are those of the pixel. Every file says in its own tags what
 it holds, where it comes from and under which licence; ``data/atlas/ATTRIBUTION.md`` lists them and
-``tools/build_atlas.py`` remakes them. The atlas serves labels, filters and evaluation:
-nothing here may enter the training of a pair.
+``tools/build_atlas.py`` remakes them. The atlas serves labels, filters and evaluation: nothing here may enter the
+training of a pair.
 """
 
 from __future__ import annotations
@@ -146,8 +146,7 @@ def koppen(lonlat: ArrayLike) -> Strings:
     """Köppen–Geiger codes such as ``Cfb`` at (N, 2) degrees: (N,) text, ``''`` in the sea.
 
     Source:
-        Rubel et al. 2017, The climate of the European Alps: Shift of very high resolution Köppen-Geiger climate
-        zones.
+        Rubel et al. 2017, The climate of the European Alps: Shift of very high resolution Köppen-Geiger climate zones.
     """
     legend = {int(number): code for number, code in json.loads(layer("koppen").tags["legend"]).items()}
     return _decode("koppen", lonlat, legend)

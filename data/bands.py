@@ -3,8 +3,7 @@
 Owns the tables of the MSI instrument and the rule by which an unnamed array's bands are known from their number.
 
 Source:
-    ESA, Sentinel-2 User Handbook §3.1; L2A products have no B10 (cirrus). From processing baseline 04.00 (January
-    2022)
+    ESA, Sentinel-2 User Handbook §3.1; L2A products have no B10 (cirrus). From processing baseline 04.00 (January 2022)
     digital numbers carry an offset of +1000 (ESA, Sentinel-2 Products Specification Document v14.9, §4.3.1.1).
 """
 

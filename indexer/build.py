@@ -1,8 +1,8 @@
 """Builds an index: plan, embed shard by shard, join, commit. A killed build goes on where it stopped.
 
 Owns the job. Its state is files in ``building/``: what is being built (``job.json``) and each finished shard under its
-final name. A shard depends on nothing but its own ids, so a build that was killed ten times ends with the same bytes
-as an unbroken one. The index that stood before stays in service until the new one is complete, and whenever this fails.
+final name. A shard depends on nothing but its own ids, so a build that was killed ten times ends with the same bytes as
+an unbroken one. The index that stood before stays in service until the new one is complete, and whenever this fails.
 """
 
 from __future__ import annotations

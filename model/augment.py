@@ -1,10 +1,8 @@
 """What training does to a Blue Marble patch before the encoder sees it.
 
 Owns the views that make a Sentinel-2 patch a fair question: central crops of every width down to a third of a pixel
-blown up, and
-jitter of tone as large as season, atmosphere and the fitted bridge leave it. East–west flips keep the encoder from
-learning single
-coastlines by heart.
+blown up, and jitter of tone as large as season, atmosphere and the fitted bridge leave it. East–west flips keep the
+encoder from learning single coastlines by heart.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Checkpoints on disk: weights in safetensors, a card in JSON beside them, and :func:`load`.
 
-Owns the format and the names. A checkpoint is two files, ``NAME.safetensors`` and ``NAME.json``; the card's
-``config`` rebuilds the
-networks and its ``sha256`` must be that of the weights. Refuses damaged files, unknown names, missing and unknown
-keys; nothing
-is unpickled.
+Owns the format and the names. A checkpoint is two files, ``NAME.safetensors`` and ``NAME.json``; the card's ``config``
+rebuilds the networks and its ``sha256`` must be that of the weights. Refuses damaged files, unknown names, missing and
+unknown keys; nothing is unpickled.
 """
 
 from __future__ import annotations

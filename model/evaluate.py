@@ -1,12 +1,9 @@
 """How good a pair is at finding places: the figures of the README and the model card.
 
-Owns three measurements. *Retrieval*: held-out images against held-out places. *Places like this*: whether the ten
-most similar
-places at least 500 km away share climate with the place asked for; the atlas is only looked at here, never in
-training.
-*Sentinel-2*: where the true cell of a real patch ranks among all land cells. Refuses to measure blocks on a
-checkpoint that was
-trained on them.
+Owns three measurements. *Retrieval*: held-out images against held-out places. *Places like this*: whether the ten most
+similar places at least 500 km away share climate with the place asked for; the atlas is only looked at here, never in
+training. *Sentinel-2*: where the true cell of a real patch ranks among all land cells. Refuses to measure blocks on a
+checkpoint that was trained on them.
 """
 
 from __future__ import annotations

@@ -1,16 +1,13 @@
 """Real spherical harmonics of any degree, by a recurrence that keeps its digits.
 
 Owns the basis on which every location encoder here stands. The order is SatCLIP's: degree l = 0…L−1, within it m =
-−l…l,
-columns l² + l + m; sin(|m|φ) for m < 0, cos(mφ) for m > 0, no Condon–Shortley sign; φ = longitude + 180°,
-θ = latitude + 90°. The functions are orthonormal on the unit sphere. Everything is computed in float64.
+−l…l, columns l² + l + m; sin(|m|φ) for m < 0, cos(mφ) for m > 0, no Condon–Shortley sign; φ = longitude + 180°, θ =
+latitude + 90°. The functions are orthonormal on the unit sphere. Everything is computed in float64.
 
 Source:
-    Holmes & Featherstone 2002, A unified approach to the Clenshaw summation and the recursive computation of very
-    high
+    Holmes & Featherstone 2002, A unified approach to the Clenshaw summation and the recursive computation of very high
     degree and order normalised associated Legendre functions, J. Geodesy 76, eqs 11–13 (forward column recurrence of
-    the
-    fully normalised functions). Klemmer et al. 2023, SatCLIP, arXiv:2311.17179, §3.2 (order and angles).
+    the fully normalised functions). Klemmer et al. 2023, SatCLIP, arXiv:2311.17179, §3.2 (order and angles).
 """
 
 from __future__ import annotations

@@ -1,15 +1,12 @@
 """The image encoder: a small residual network that knows how wide a patch is.
 
-Owns the map from a patch's pixels and its footprint to the image half of the embedding. The same network sees the
-full
-237 km patch and the single pixel blown up: the logarithm of the footprint scales and shifts every stage (FiLM), so
-that a plain
-colour is read as "a small place of this colour", not as a wide plain.
+Owns the map from a patch's pixels and its footprint to the image half of the embedding. The same network sees the full
+237 km patch and the single pixel blown up: the logarithm of the footprint scales and shifts every stage (FiLM), so that
+a plain colour is read as "a small place of this colour", not as a wide plain.
 
 Source:
     He et al. 2016, Identity Mappings in Deep Residual Networks; Perez et al. 2018, FiLM: Visual Reasoning with a
-    General
-    Conditioning Layer.
+    General Conditioning Layer.
 """
 
 from __future__ import annotations

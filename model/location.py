@@ -1,10 +1,8 @@
 """The location encoder: spherical harmonics into sinusoidal networks, one branch for each scale of detail.
 
-Owns the map from longitude and latitude to the location half of the embedding. The *smooth* branch sees only
-harmonics of
-low degree and low frequency, and says what kind of landscape a place lies in; the *sharp* branch sees high degrees
-and says
-exactly which place it is. ``model.pair`` joins the two into one vector.
+Owns the map from longitude and latitude to the location half of the embedding. The *smooth* branch sees only harmonics
+of low degree and low frequency, and says what kind of landscape a place lies in; the *sharp* branch sees high degrees
+and says exactly which place it is. ``model.pair`` joins the two into one vector.
 
 Source:
     Rußwurm et al. 2024, Geographic Location Encoding with Spherical Harmonics and Sinusoidal Representation Networks

@@ -1,11 +1,9 @@
 """The encoder pair: what the rest of the project sees of a model.
 
-Owns the joining of the branches into one embedding, the views of it, and encoding in batches with NumPy at both
-ends. The
-embedding of a place is ``[w·smooth, √(1−w²)·sharp]``, each part of unit length, so the whole is; so is that of an
-image. A *view* looks
-at one part, or at both, and is a re-weighting of the query alone: one stored vector, one inner-product index, every
-view.
+Owns the joining of the branches into one embedding, the views of it, and encoding in batches with NumPy at both ends.
+The embedding of a place is ``[w·smooth, √(1−w²)·sharp]``, each part of unit length, so the whole is; so is that of an
+image. A *view* looks at one part, or at both, and is a re-weighting of the query alone: one stored vector, one
+inner-product index, every view.
 """
 
 from __future__ import annotations
@@ -149,8 +147,7 @@ class EncoderPair:
 
         Args:
             patches: a patch or several, of any bands and GSD that the bridge takes; or (N, 3, 32, 32) Blue Marble
-                pixels, uint8 or
-                float 0…1, as :meth:`data.blue_marble.BlueMarble.cut` gives them.
+                pixels, uint8 or float 0…1, as :meth:`data.blue_marble.BlueMarble.cut` gives them.
             footprint_km: scalar or (N,), side length on the ground where an array is given; a full tile by default.
             normalize: unit vectors; False gives the networks' raw output.
 

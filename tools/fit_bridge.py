@@ -1,9 +1,8 @@
 """Fit the tone curve of ``data/bridge.py`` and print its constants.
 
 For every Sentinel-2 patch in a folder with ``index.csv`` (fn, lon, lat): the median reflectance of its clear pixels
-against
-the Blue Marble's colour at the same place. One power law a band, least squares in logarithms, and the error when each
-patch in turn is left out. Patches with hardly a clear pixel (cloud, snow) are left aside and named.
+against the Blue Marble's colour at the same place. One power law a band, least squares in logarithms, and the error
+when each patch in turn is left out. Patches with hardly a clear pixel (cloud, snow) are left aside and named.
 
 Run: python -m tools.fit_bridge FOLDER
 """

@@ -62,8 +62,8 @@ def join(arcs: list[Ring], indices: list[int]) -> Ring:
 def plane_polygon(rings: list[Ring]) -> BaseGeometry:
     """A polygon given by rings on the sphere, as valid plane geometry cut at ±180°.
 
-    Rings are combined by the even-odd rule, which needs no word on which of them is the outer one: Antarctica comes
-    as a coast and a small circle about the pole.
+    Rings are combined by the even-odd rule, which needs no word on which of them is the outer one: Antarctica comes as
+    a coast and a small circle about the pole.
     """
     return reduce(shapely.symmetric_difference, [plane_ring(ring) for ring in rings])
 

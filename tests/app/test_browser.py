@@ -26,18 +26,11 @@ from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Locator, 
 from indexer.build import build_index
 from tests.app.conftest import CELL_RESOLUTION, TILE_RESOLUTION
 from tests.app.files import bad_files, blue_marble_patch
+from tools.screenshots import FLAGS
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-    "--disable-background-networking",
-]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SLOW_MS = 30_000
 
