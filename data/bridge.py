@@ -2,8 +2,8 @@
 
 Owns two translations. *Radiometric*: surface reflectance becomes Blue Marble display colour by one power law a band.
 Clouds go first: the Blue Marble has none, so where a patch has clear pixels only those count. *Geometric*: the patch is
-averaged onto the Blue Marble's own pixel grid and blown up to 32×32 from there. A Sentinel-2 patch of 2.56 km is a third
-of a pixel wide: it is seen as its mean colour, and its footprint says so. Refuses nothing that
+averaged onto the Blue Marble's own pixel grid and blown up to 32×32 from there. A Sentinel-2 patch of 2.56 km is a
+third of a pixel wide: it is seen as its mean colour, and its footprint says so. Refuses nothing that
 :func:`data.patch.read_patch` lets through.
 
 The law's two constants a band were fitted, as ``tools/fit_bridge.py`` prints, to the clear patches of S2-100K (Klemmer
