@@ -19,8 +19,8 @@ from indexer.home import default_index_path, home
 from indexer.snapshot import BUILDING, POINTER
 
 if TYPE_CHECKING:
-    from app.answer import Index
     from indexer.progress import Progress
+    from indexer.search import SearchIndex
 
 PAUSES = 15
 """Tenths of a second between the first map and the loading of the model. Importing torch holds up every other thread,
@@ -35,7 +35,7 @@ class Ready:
     """An index that answers at once, and which of its cells each pixel of the field shows."""
 
     name: str
-    index: Index
+    index: SearchIndex
     rows: NDArray[np.int32]
 
 
