@@ -6,21 +6,18 @@ and says exactly which place it is. ``model.pair`` joins the two into one vector
 
 Source:
     Rußwurm et al. 2024, Geographic Location Encoding with Spherical Harmonics and Sinusoidal Representation Networks
-    (ICLR), §3; Sitzmann et al. 2020, Implicit Neural Representations with Periodic Activation Functions, §3.2 (the
-    initialisation).
+    (ICLR), §3. The networks are :class:`model.networks.Siren`.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from model.harmonics import spherical_harmonics
+from model.networks import Siren
 
 
 @dataclass(frozen=True)
@@ -52,32 +49,6 @@ class BranchConfig:
         return [l * l + l + m for l in range(self.degrees) for m in range(-min(l, limit), min(l, limit) + 1)]
 
 
-class Siren(nn.Module):
-    """A sinusoidal network: sin(w0·(Wx + b)), then sin(Wx + b) layers, then a linear one."""
-
-    def __init__(self, config: BranchConfig) -> None:
-        """Build the layers with Sitzmann's initialisation (a draw of torch's global generator)."""
-        super().__init__()
-        self.w0 = config.w0
-        widths = [len(config.columns())] + [config.hidden] * config.layers
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
-        self.last_layer = nn.Linear(config.hidden, config.dim)
-        self.dropout = nn.Dropout(config.dropout)
-        for index, layer in enumerate([*self.layers, self.last_layer]):
-            fan_in = layer.in_features
-            bound = 1 / fan_in if index == 0 else math.sqrt(6 / fan_in)
-            nn.init.uniform_(layer.weight, -bound, bound)
-            nn.init.uniform_(layer.bias, -bound, bound)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map the (N, len(columns)) harmonics that the branch sees to (N, dim)."""
-        x = features
-        for index, layer in enumerate(self.layers):
-            frequency = self.w0 if index == 0 else 1.0
-            x = torch.sin(frequency * self.dropout(layer(x)))
-        return cast(Tensor, self.last_layer(x))
-
-
 class LocationEncoder(nn.Module):
     """Harmonics, computed once at the highest degree asked for, into every branch."""
 
@@ -85,7 +56,7 @@ class LocationEncoder(nn.Module):
         """Build one network for each branch, in the order given."""
         super().__init__()
         self.degrees = max(branch.degrees for branch in branches.values())
-        self.branches = nn.ModuleDict({name: Siren(branch) for name, branch in branches.items()})
+        self.branches = nn.ModuleDict({name: _network(branch) for name, branch in branches.items()})
         for name, branch in branches.items():
             self.register_buffer(f"_columns_{name}", torch.tensor(branch.columns()), persistent=False)
 
@@ -96,3 +67,14 @@ class LocationEncoder(nn.Module):
     def from_harmonics(self, features: Tensor) -> dict[str, Tensor]:
         """As :meth:`forward`, from (N, degrees²) harmonics that were computed before."""
         return {name: net(features[:, self.get_buffer(f"_columns_{name}")]) for name, net in self.branches.items()}
+
+
+def _network(branch: BranchConfig) -> Siren:
+    return Siren(
+        len(branch.columns()),
+        branch.dim,
+        hidden=branch.hidden,
+        layers=branch.layers,
+        w0=branch.w0,
+        dropout=branch.dropout,
+    )
