@@ -14,7 +14,7 @@ from data.patch import Patch
 from model.augment import AugmentConfig, augment
 from model.harmonics import spherical_harmonics
 from model.image import FINEST_KM, ImageConfig, scale_of
-from model.location import BranchConfig, LocationEncoder, Siren
+from model.location import BranchConfig, LocationEncoder
 from model.loss import contrastive_loss, look_alike_targets
 from model.pair import EncoderPair, PairConfig, PairNetwork
 
@@ -32,16 +32,6 @@ SMALL = PairConfig(
 def pair():
     torch.manual_seed(0)
     return EncoderPair(PairNetwork(SMALL), name="small", fingerprint="0" * 64, card={})
-
-
-def test_siren_is_its_formula():
-    torch.manual_seed(0)
-    net = Siren(BranchConfig(degrees=3, hidden=5, layers=2, w0=7.0, dim=2)).eval()
-    x = torch.randn(6, 9)
-    one, two = net.layers
-    hidden = torch.sin(7.0 * (x @ one.weight.T + one.bias))
-    hidden = torch.sin(hidden @ two.weight.T + two.bias)
-    torch.testing.assert_close(net(x), hidden @ net.last_layer.weight.T + net.last_layer.bias)
 
 
 def test_branch_sees_only_its_orders():
