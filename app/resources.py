@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.home import default_index_path, home
+from data.home import home
+from indexer.home import default_index_path
 from indexer.snapshot import BUILDING, POINTER
 
 if TYPE_CHECKING:

@@ -65,7 +65,8 @@ def build_index(
 ) -> Manifest:
     """Build the index at ``path``, or finish building it.
 
-    Nothing is done where a complete index of the same checkpoint and parameters stands already.
+    Nothing is done where a complete index of the same checkpoint and parameters stands already. Tiles are cut out of
+    the Blue Marble; a checkpoint whose image encoder cannot see it (SatCLIP's on Sentinel-2) gets cells alone.
 
     Args:
         path: the index's directory; made if need be.
@@ -82,7 +83,7 @@ def build_index(
     """
     index = Path(path)
     import_faiss()  # better now than after minutes of work
-    parameters = BuildParameters(cell_resolution, tile_resolution, antarctica, float(pair.tile_footprint_km))
+    parameters = BuildParameters(cell_resolution, tile_resolution, antarctica, pair.tile_footprint_km)
     with disk_errors(index, "Building the index at"):
         index.mkdir(parents=True, exist_ok=True)
         _refuse_strangers(index)
@@ -118,9 +119,10 @@ def _standing(index: Path, pair: EncoderPair, parameters: BuildParameters) -> Ma
 
 def _build(index: Path, pair: EncoderPair, parameters: BuildParameters, report: Report) -> Manifest:
     resolutions = {"cells": parameters.cell_resolution, "tiles": parameters.tile_resolution}
+    made = [kind for kind in KINDS if kind != "tiles" or parameters.tile_footprint_km is not None]
     shards = [
         shard
-        for kind in KINDS
+        for kind in made
         for shard in plan_shards(
             kind, land_cells(resolutions[kind], antarctica=parameters.antarctica), rows=SHARD_ROWS[kind]
         )

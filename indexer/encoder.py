@@ -44,8 +44,8 @@ class EncoderPair(LocationEncoder, Protocol):
     """Both halves of a checkpoint."""
 
     @property
-    def tile_footprint_km(self) -> float:
-        """Side on the ground of the tiles this checkpoint was made for."""
+    def tile_footprint_km(self) -> float | None:
+        """Side on the ground of the Blue Marble tiles this checkpoint was made for, or None if it can see none."""
 
     def encode_image(self, images: Any, *, footprint_km: float | None = None, normalize: bool = True) -> Vectors:
         """Embed a patch, a list of patches or (N, 3, H, W) uint8 tiles: (N, D) float32 unit rows."""

@@ -1,17 +1,10 @@
-"""Where the things users make live: ``SAMEWHERE_HOME``, or the platform's user-data directory. Never the checkout."""
+"""Where the embedded index lies: in ``SAMEWHERE_HOME``, which ``data.home`` resolves."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import platformdirs
-
-
-def home() -> Path:
-    """The directory under which everything that is made is kept; it need not exist yet."""
-    moved = os.environ.get("SAMEWHERE_HOME", "").strip()
-    return Path(moved).expanduser() if moved else Path(platformdirs.user_data_dir("samewhere", appauthor=False))
+from data.home import home
 
 
 def default_index_path() -> Path:

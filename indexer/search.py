@@ -145,8 +145,7 @@ class SearchIndex:
         Raises:
             QueryError: the index holds no tiles.
         """
-        if not len(self._tile_points):
-            raise QueryError(f"The index at {self.path} holds no tiles.")
+        self._need_tiles()
         rows = np.argmax(unit_vectors(validate_lonlat(lonlat)) @ self._tile_points.T, axis=1)
         return cell_to_hex(self._rows["tiles"].ids[rows])
 
@@ -200,6 +199,8 @@ class SearchIndex:
         """
         if target not in get_args(Target):
             raise QueryError(f"target {target!r} is unknown; choose cells or tiles.")
+        if target == "tiles" or query.kind == "tile":
+            self._need_tiles()
         if not (isinstance(k, (int, np.integer)) and 1 <= k <= K_MAX):
             raise QueryError(f"k is {k!r}; ask for a whole number of hits from 1 to {K_MAX}.")
         for name, value in (("min_km", min_km), ("spacing_km", spacing_km)):
@@ -262,6 +263,13 @@ class SearchIndex:
             raise QueryError(f"view {view!r} is unknown; this checkpoint has: {', '.join(views)}.")
         vector = self.query_vector(query)
         return np.asarray(self._location().reweight(vector[None], view or default_view(query.kind, views))[0])
+
+    def _need_tiles(self) -> None:
+        if not len(self._tile_points):
+            raise QueryError(
+                f"The index at {self.path} holds no tiles: the image encoder of {self.manifest.checkpoint['name']} "
+                "cannot see the Blue Marble, of which tiles are cut. Search cells, with a place or an image."
+            )
 
     def _location(self) -> LocationEncoder:
         """The encoder of places, loaded at the first need."""

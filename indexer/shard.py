@@ -36,13 +36,14 @@ class BuildParameters:
         cell_resolution: H3 resolution of the cells that the location encoder embeds.
         tile_resolution: H3 resolution of the cells at whose centres tiles are cut.
         antarctica: whether land south of 60° S counts.
-        tile_footprint_km: side of a tile on the ground.
+        tile_footprint_km: side of a tile on the ground; None where the checkpoint can see no Blue Marble, and the index
+            has no tiles.
     """
 
     cell_resolution: int
     tile_resolution: int
     antarctica: bool
-    tile_footprint_km: float
+    tile_footprint_km: float | None
     thumbnail_px: int = THUMBNAIL_PX
     jpeg_quality: int = JPEG_QUALITY
 
@@ -58,8 +59,9 @@ def make_shard(path: Path, shard: Shard, *, pair: EncoderPair, parameters: Build
     """
     lonlat = cell_lonlat(shard.ids)
     thumbnails = None
-    if shard.kind == "tiles":
-        marble, side_km = BlueMarble.open(), parameters.tile_footprint_km
+    side_km = parameters.tile_footprint_km
+    if shard.kind == "tiles" and side_km is not None:
+        marble = BlueMarble.open()
         vectors = pair.encode_image(marble.cut(lonlat, footprint_km=side_km), footprint_km=side_km)
         thumbnails = [
             _jpeg(picture, parameters.jpeg_quality)
@@ -100,4 +102,5 @@ def warm_up(pair: EncoderPair, parameters: BuildParameters) -> None:
     atlas.country_of(here)
     side_km = parameters.tile_footprint_km
     pair.encode_location(here)
-    pair.encode_image(BlueMarble.open().cut(here, footprint_km=side_km), footprint_km=side_km)
+    if side_km is not None:
+        pair.encode_image(BlueMarble.open().cut(here, footprint_km=side_km), footprint_km=side_km)

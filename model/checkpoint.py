@@ -1,8 +1,9 @@
-"""Checkpoints on disk: weights in safetensors, a card in JSON beside them, and :func:`load`.
+"""Checkpoints on disk, and :func:`load`, the one way in which a pair is had.
 
-Owns the format and the names. A checkpoint is two files, ``NAME.safetensors`` and ``NAME.json``; the card's ``config``
-rebuilds the networks and its ``sha256`` must be that of the weights. Refuses damaged files, unknown names, missing and
-unknown keys; nothing is unpickled.
+Owns the project's own format and what both formats have in common. A checkpoint of our own is two files,
+``NAME.safetensors`` and ``NAME.json``; the card's ``config`` rebuilds the networks and its ``sha256`` must be that of
+the weights. Official ``.ckpt`` files are ``model.official``'s; names are ``model.hub``'s. Refuses damaged files,
+unknown names, missing and unknown keys, and tensors of another shape.
 """
 
 from __future__ import annotations
@@ -19,94 +20,99 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
+from data.bands import L1C_BANDS
 from data.errors import CheckpointError
-from model.pair import EncoderPair, PairConfig, PairNetwork
+from model.encoder import EncoderPair, Placement
+from model.hub import OFFICIAL, WEIGHTS, embedded_names, locate, read_card, sha256_of
+from model.official import read_official, write_official
+from model.pair import BlueMarblePair, PairConfig, PairNetwork
+from model.satclip import SatCLIPConfig, SatCLIPNetwork, SatCLIPPair
+
+__all__ = ["DEFAULT", "WEIGHTS", "embedded_names", "load", "read_card", "save"]
 
 DEFAULT = "blue-marble-l40"
-WEIGHTS = Path(__file__).parent / "weights"
+LISTED = 12
+"""Names of weights that a message lists before it counts the rest."""
+
+Network = PairNetwork | SatCLIPNetwork
 
 
-def embedded_names() -> list[str]:
-    """Names of the checkpoints that ship with the project."""
-    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
-
-
-def load(name: str = DEFAULT, *, part: str = "pair") -> EncoderPair:
+def load(
+    name: str = DEFAULT,
+    *,
+    part: str = "pair",
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+) -> EncoderPair:
     """Load a trained pair.
 
     Args:
-        name: an embedded checkpoint's name, or the path of a ``.safetensors`` file with its card beside it.
+        name: an embedded or official checkpoint's name, the path of a ``.safetensors`` file with its card beside it or
+            of an official-format ``.ckpt`` file, or the name of either in ``SAMEWHERE_HOME/models``. An official one is
+            downloaded where it is not on this machine; its one file holds both encoders.
         part: "pair", or "location" for the location encoder alone: no image encoder is built.
+        device: "cpu", "cuda" or "mps".
+        dtype: "float32", "float64", "float16", "bfloat16", or None for the checkpoint's own: places in float64 and
+            images in float32 for SatCLIP, float32 for the Blue Marble. "float64" gives embeddings in float64 too; half
+            precision is for images, places are then computed in float32.
 
     Raises:
-        CheckpointError: no such checkpoint, or a damaged one.
+        CheckpointError: no such checkpoint, device or precision; a damaged file, or one of another architecture.
     """
     if part not in ("pair", "location"):
         raise CheckpointError(f'part={part!r} is unknown; choose "pair" or "location".')
-    path = Path(name) if name.endswith(".safetensors") else WEIGHTS / f"{name}.safetensors"
-    if (
-        path.suffix != ".safetensors"
-        or not path.is_file()
-        or (path.parent == WEIGHTS and path.stem not in embedded_names())
-    ):
-        raise CheckpointError(
-            f"There is no checkpoint {name!r}. Shipped with Samewhere: {', '.join(embedded_names()) or 'none'}; "
-            "or give the path of a .safetensors file."
-        )
-    card, content = read_card(path), path.read_bytes()
-    fingerprint = hashlib.sha256(content).hexdigest()
-    if card.get("sha256") != fingerprint:
-        raise CheckpointError(
-            f"{path}: the weights are not those that the card beside them describes (SHA-256 {fingerprint[:12]}…, "
-            f"card {str(card.get('sha256'))[:12]}…). Copy both files again."
-        )
-    try:
-        network = PairNetwork(PairConfig.from_json(card["config"]), part=part)
-        tensors = {key: tensor.float() for key, tensor in load_tensors(content).items()}
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged checkpoint ({error}). Copy it again.") from error
-    if part == "location":
-        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("image.")}
+    Placement.choose(device, dtype, location=torch.float32)  # wrong arguments are told before anything is fetched
+    path = locate(name)
+    if path.suffix == ".ckpt":
+        config, tensors = read_official(path)
+        network: Network = SatCLIPNetwork(config, part=part, empty=True)
+        identity = sha256_of(path)
+        card = official_card(name, config, identity)
+        known = name if name in OFFICIAL else str(path.resolve())
+    else:
+        card, content = read_card(path), path.read_bytes()
+        network, tensors, identity = _read_own(path, card, content, part)
+        known = str(card.get("name", path.stem))
     _fill(network, tensors, path)
-    # What an index was made with is the weights and how they are put together.
-    recipe = json.dumps(card["config"], sort_keys=True).encode()
-    identity = hashlib.sha256(fingerprint.encode() + recipe).hexdigest()
-    return EncoderPair(network, name=str(card.get("name", path.stem)), fingerprint=identity, card=card)
+    if isinstance(network, SatCLIPNetwork):
+        return SatCLIPPair(network, name=known, fingerprint=identity, card=card, device=device, dtype=dtype)
+    return BlueMarblePair(network, name=known, fingerprint=identity, card=card, device=device, dtype=dtype)
 
 
-def read_card(weights: Path) -> dict[str, Any]:
-    """The card beside a weights file.
-
-    Raises:
-        CheckpointError: it is missing or not JSON.
-    """
-    path = weights.with_suffix(".json")
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: the card beside the weights cannot be read ({error}). Copy both files."
-        ) from error
-    return card
-
-
-def save(network: PairNetwork, path: Path, *, card: Mapping[str, Any]) -> str:
-    """Write a checkpoint in half precision, each file whole or not at all.
+def save(network: Network, path: Path, *, card: Mapping[str, Any]) -> str:
+    """Write a checkpoint, each file whole or not at all.
 
     Args:
-        network: the encoders.
-        path: where, ending in ``.safetensors``; the card goes beside it.
+        network: the encoders. A Blue Marble pair is kept in half precision, a SatCLIP pair in its own.
+        path: where, ending in ``.safetensors``, the card goes beside it; or in ``.ckpt`` for the official format, which
+            has no card and holds SatCLIP pairs alone.
         card: what the card says besides ``name``, ``config`` and ``sha256``.
 
     Returns:
-        SHA-256 of the weights.
+        SHA-256 of the weights' file.
+
+    Raises:
+        CheckpointError: another ending, or a pair that the official format cannot hold.
     """
+    if path.suffix not in (".safetensors", ".ckpt"):
+        raise CheckpointError(f"{path}: name a file that ends in .safetensors, or in .ckpt for the official format.")
+    if path.suffix == ".ckpt":
+        if not isinstance(network, SatCLIPNetwork):
+            raise CheckpointError(
+                "The official format holds one location network and one image encoder of SatCLIP's own architecture; a "
+                "Blue Marble pair has two branches, so it can only be written as .safetensors."
+            )
+        content = write_official(network)
+        _write(path, content)
+        return hashlib.sha256(content).hexdigest()
+    half = isinstance(network, PairNetwork)
     tensors = {
-        key: value.detach().to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+        key: value.detach().cpu().to(torch.float16 if half and value.is_floating_point() else value.dtype, copy=True)
         for key, value in network.state_dict().items()
     }
-    content = save_tensors(tensors)
+    content = save_tensors({key: value.contiguous() for key, value in tensors.items()})
     fingerprint = hashlib.sha256(content).hexdigest()
     full = {"name": path.stem, **card, "config": dataclasses.asdict(network.config), "sha256": fingerprint}
     _write(path, content)
@@ -114,16 +120,91 @@ def save(network: PairNetwork, path: Path, *, card: Mapping[str, Any]) -> str:
     return fingerprint
 
 
-def _fill(network: PairNetwork, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    try:
-        result = network.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: {str(error).splitlines()[-1].strip()}") from error
-    if result.missing_keys or result.unexpected_keys:
+def official_card(name: str, config: SatCLIPConfig, sha256: str) -> dict[str, Any]:
+    """The card of an official-format file, which brings none of its own."""
+    model = OFFICIAL.get(name)
+    return {
+        "name": name,
+        "description": "A SatCLIP pair (Klemmer et al. 2023, arXiv:2311.17179) on Sentinel-2 at 10 m a pixel.",
+        "bands": list(L1C_BANDS) if config.in_channels == len(L1C_BANDS) else [],
+        "normalisation": SatCLIPPair.normalisation,
+        "gsd_m": SatCLIPPair.gsd_m,
+        "patch_px": config.patch_px,
+        "embedding_dim": config.embed_dim,
+        "training_data": "S2-100K: 100,000 Sentinel-2 L2A patches of 256 pixels, 2021 to 2023" if model else "unknown",
+        "license": model.license if model else "unknown",
+        "paper": model.paper if model else "unknown",
+        "sha256": sha256,
+    }
+
+
+def describe_official(name: str, path: Path) -> dict[str, Any]:
+    """The card of an official-format file and the hyperparameters in it; no network is built.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another architecture.
+    """
+    config, _ = read_official(path)
+    return {**official_card(name, config, sha256_of(path)), "config": config.to_official()}
+
+
+def _read_own(path: Path, card: Mapping[str, Any], content: bytes, part: str) -> tuple[Network, dict[str, Tensor], str]:
+    """Networks without weights, weights, and the fingerprint of both, of a file of our own format."""
+    fingerprint = hashlib.sha256(content).hexdigest()
+    if card.get("sha256") != fingerprint:
         raise CheckpointError(
-            f"{path}: missing weights: {', '.join(result.missing_keys) or 'none'}; "
-            f"unknown weights: {', '.join(result.unexpected_keys) or 'none'}."
+            f"{path}: the weights are not those that the card beside them describes (SHA-256 {fingerprint[:12]}…, "
+            f"card {str(card.get('sha256'))[:12]}…). Copy both files again."
         )
+    try:
+        config = card["config"]
+        if "le_type" in config:
+            hyperparameters = SatCLIPConfig.from_official(config, where=str(path.with_suffix(".json")))
+            network: Network = SatCLIPNetwork(hyperparameters, part=part, empty=True)
+        else:
+            network = PairNetwork(PairConfig.from_json(config), part=part)
+        tensors = load_tensors(content)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({error}). Copy it again.") from error
+    # What an index was made with is the weights and how they are put together.
+    recipe = json.dumps(config, sort_keys=True).encode()
+    return network, tensors, hashlib.sha256(fingerprint.encode() + recipe).hexdigest()
+
+
+def _fill(network: Network, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy a file's tensors into the networks, in the precision of the networks.
+
+    Raises:
+        CheckpointError: weights are missing, unknown, of another shape, or one weight of two minds.
+    """
+    wanted = network.state_dict()
+    has_images = any(key.startswith(network.image_prefix) for key in wanted)
+    given = {key: tensor for key, tensor in tensors.items() if has_images or not key.startswith(network.image_prefix)}
+    missing, unknown = ([k for k in a if k not in b] for a, b in ((wanted, given), (given, wanted)))
+    if missing or unknown:
+        raise CheckpointError(
+            f"{path}: missing weights: {_listed(missing)}; unknown weights: {_listed(unknown)}. "
+            "It is a checkpoint of another architecture than it says."
+        )
+    unfit = [
+        f"{key} is {tuple(given[key].shape)} in the file, {tuple(wanted[key].shape)} by its configuration"
+        for key in wanted
+        if given[key].shape != wanted[key].shape
+    ]
+    if unfit:
+        raise CheckpointError(f"{path}: size mismatch: {_listed(unfit)}.")
+    cast = {key: given[key].to(wanted[key].dtype, copy=True) for key in wanted}
+    network.load_state_dict(cast, assign=True)
+    held = network.state_dict()
+    split = [key for key in cast if not torch.equal(held[key].nan_to_num(), cast[key].nan_to_num())]
+    if split:  # two names of one tensor, as in the original's mlp
+        raise CheckpointError(f"{path}: {_listed(split)} in the file differs from the layer that shares its weights.")
+
+
+def _listed(names: list[str]) -> str:
+    """Names for a message, the first few of many."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return (", ".join(names[:LISTED]) or "none") + more
 
 
 def _write(path: Path, content: bytes) -> None:

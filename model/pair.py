@@ -1,4 +1,4 @@
-"""The encoder pair: what the rest of the project sees of a model.
+"""The pair that ships: two branches trained on the Blue Marble.
 
 Owns the joining of the branches into one embedding, the views of it, and encoding in batches with NumPy at both ends.
 The embedding of a place is ``[w·smooth, √(1−w²)·sharp]``, each part of unit length, so the whole is; so is that of an
@@ -19,16 +19,17 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data.bands import DISPLAY_BANDS
 from data.blue_marble import FOOTPRINT_KM, GSD_M, PATCH_PX
 from data.bridge import to_blue_marble
-from data.errors import CheckpointError, QueryError
-from data.geo import validate_lonlat
 from data.patch import Patch
+from model.encoder import EncoderPair, Placement, Vectors
+from model.harmonics import spherical_harmonics
 from model.image import ImageConfig, ImageEncoder
 from model.location import BranchConfig, LocationEncoder
 from model.views import BOTH, SHARP, SMOOTH, VIEWS
 
-Vectors = NDArray[np.float32]
+__all__ = ["BlueMarblePair", "EncoderPair", "PairConfig", "PairNetwork", "Vectors"]
 
 BATCH = 2048
 
@@ -72,6 +73,8 @@ class PairConfig:
 class PairNetwork(nn.Module):
     """Both encoders and one logit scale a branch: what is trained and saved."""
 
+    image_prefix = "image."
+
     def __init__(self, config: PairConfig, *, part: str = "pair") -> None:
         """Build the networks; ``part="location"`` leaves the image encoder out."""
         super().__init__()
@@ -83,107 +86,57 @@ class PairNetwork(nn.Module):
         self.logit_scale = nn.ParameterDict({name: nn.Parameter(torch.tensor(start)) for name in config.branches})
 
 
-class EncoderPair:
-    """A trained pair, ready to encode."""
+class BlueMarblePair(EncoderPair):
+    """A pair trained on the Blue Marble.
 
-    def __init__(self, network: PairNetwork, *, name: str, fingerprint: str, card: Mapping[str, Any]) -> None:
+    ``encode_image`` takes a patch or several, of any bands and GSD that the bridge takes; or (N, 3, 32, 32) Blue Marble
+    pixels, uint8 or float 0…1, as :meth:`data.blue_marble.BlueMarble.cut` gives them, by default full tiles.
+    """
+
+    views = VIEWS
+    bands = DISPLAY_BANDS
+    normalisation = "display colours 0…1; Sentinel-2 reflectance passes data/bridge.py first"
+    gsd_m = GSD_M
+    patch_px = PATCH_PX
+    tile_footprint_km = FOOTPRINT_KM
+    network: PairNetwork
+
+    def __init__(
+        self,
+        network: PairNetwork,
+        *,
+        name: str,
+        fingerprint: str,
+        card: Mapping[str, Any],
+        device: str | torch.device = "cpu",
+        dtype: str | torch.dtype | None = None,
+    ) -> None:
         """Take a loaded network; :func:`model.load` is the usual way here.
 
         Args:
-            network: the encoders; put into evaluation mode.
+            network: the encoders; put into evaluation mode, onto the device and into the precision.
             name: what users call the checkpoint.
             fingerprint: SHA-256 over its weights and configuration, hex.
             card: its model card.
+            device: "cpu", "cuda" or "mps".
+            dtype: "float32" (the default), "float64", "float16" or "bfloat16".
         """
-        self.network = network.eval().requires_grad_(False)
-        self.name, self.fingerprint, self.card = name, fingerprint, dict(card)
+        placement = Placement.choose(device, dtype, location=torch.float32)
+        super().__init__(network, name=name, fingerprint=fingerprint, card=card, placement=placement)
         self.config = network.config
+        self.dim = network.config.dim
+        network.location.to(placement.device, placement.location)
+        if network.image is not None:
+            network.image.to(placement.device, placement.image)
 
     @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self.config.dim
-
-    @property
-    def views(self) -> tuple[str, ...]:
-        """The views a query may take."""
-        return VIEWS
-
-    @property
-    def gsd_m(self) -> float:
-        """Metres a pixel at which tiles are cut."""
-        return GSD_M
-
-    @property
-    def tile_footprint_km(self) -> float:
-        """Side of the tiles this pair was trained on."""
-        return FOOTPRINT_KM
-
-    def encode_location(self, lonlat: ArrayLike, *, normalize: bool = True) -> Vectors:
-        """Embed places.
-
-        Args:
-            lonlat: (N, 2) degrees, longitude first.
-            normalize: unit vectors; False gives the networks' raw output.
-
-        Returns:
-            (N, D) float32. A row does not depend on the others in the call.
-
-        Raises:
-            CoordinateError: a coordinate is off the globe.
-        """
-        points = torch.from_numpy(validate_lonlat(lonlat))
-        rows = [self._join(self.network.location(part), normalize) for part in torch.split(points, BATCH)]
-        return np.concatenate(rows) if rows else np.empty((0, self.dim), dtype=np.float32)
-
-    def encode_image(
-        self,
-        patches: Patch | Sequence[Patch] | NDArray[Any],
-        *,
-        footprint_km: ArrayLike | None = None,
-        normalize: bool = True,
-    ) -> Vectors:
-        """Embed images.
-
-        Args:
-            patches: a patch or several, of any bands and GSD that the bridge takes; or (N, 3, 32, 32) Blue Marble
-                pixels, uint8 or float 0…1, as :meth:`data.blue_marble.BlueMarble.cut` gives them.
-            footprint_km: scalar or (N,), side length on the ground where an array is given; a full tile by default.
-            normalize: unit vectors; False gives the networks' raw output.
-
-        Returns:
-            (N, D) float32.
-
-        Raises:
-            CheckpointError: only the location encoder was loaded.
-            ValueError: an array of another shape.
-        """
-        if self.network.image is None:
-            raise CheckpointError(
-                f'The image encoder of {self.name} is not loaded (part="location"). '
-                f"Load the whole pair: load({self.name!r})."
-            )
-        rows = []
-        for pixels, sides in _batches(patches, footprint_km):
-            rows.append(self._join(self.network.image(pixels, sides), normalize))
-        return np.concatenate(rows) if rows else np.empty((0, self.dim), dtype=np.float32)
+    def has_images(self) -> bool:
+        """Whether the image encoder is there."""
+        return self.network.image is not None
 
     def reweight(self, queries: ArrayLike, view: str) -> Vectors:
-        """Turn embeddings into queries of one view.
-
-        Args:
-            queries: (N, D) embeddings.
-            view: "smooth", "sharp" or "both".
-
-        Returns:
-            (N, D) float32: its inner product with a stored embedding is the cosine similarity in that view.
-
-        Raises:
-            QueryError: there is no such view.
-        """
-        if view not in self.views:
-            raise QueryError(f"There is no view {view!r}; choose one of {', '.join(self.views)}.")
-        out = np.array(queries, dtype=np.float32, ndmin=2)
+        """Turn embeddings into queries of one view: "smooth", "sharp" or "both"."""
+        out = super().reweight(queries, view)
         if view == BOTH:
             return out
         start = 0
@@ -194,17 +147,28 @@ class EncoderPair:
             start = stop
         return out
 
-    def _join(self, parts: dict[str, Tensor], normalize: bool) -> Vectors:
-        weights = self.config.weights
-        joined = [
-            functional.normalize(part.float(), dim=1) * weights[name] if normalize else part.float()
-            for name, part in parts.items()
-        ]
-        return np.asarray(torch.cat(joined, dim=1).numpy(), dtype=np.float32)
+    def _locate(self, points: Tensor, normalize: bool) -> Tensor:
+        place, location = self.placement, self.network.location
+        features = spherical_harmonics(points, location.degrees, dtype=place.location)
+        return self._join(location.from_harmonics(features.to(place.device)), normalize)
+
+    def _see(self, patches: Any, footprint_km: ArrayLike | None, normalize: bool) -> Iterator[Tensor]:
+        place, image = self.placement, self.network.image
+        if image is None:
+            return
+        for pixels, sides in _batches(patches, footprint_km):
+            yield self._join(image(pixels.to(place.device, place.image), sides.to(place.device)), normalize)
+
+    def _join(self, parts: Mapping[str, Tensor], normalize: bool) -> Tensor:
+        weights, rows = self.config.weights, self.placement.rows
+        vectors = {name: part.to(rows) for name, part in parts.items()}
+        return torch.cat(
+            [functional.normalize(v, dim=1) * weights[name] if normalize else v for name, v in vectors.items()], dim=1
+        )
 
 
 def _batches(
-    patches: Patch | Sequence[Patch] | NDArray[Any], footprint_km: ArrayLike | None
+    patches: Sequence[Patch] | NDArray[Any], footprint_km: ArrayLike | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Pixels (n, 3, 32, 32) float 0…1 and footprints (n,) in batches."""
     if isinstance(patches, np.ndarray):
@@ -220,9 +184,8 @@ def _batches(
                 torch.from_numpy(sides[start : start + BATCH].copy()),
             )
         return
-    several = [patches] if isinstance(patches, Patch) else list(patches)
-    for start in range(0, len(several), BATCH):
-        bridged = [to_blue_marble(patch) for patch in several[start : start + BATCH]]
+    for start in range(0, len(patches), BATCH):
+        bridged = [to_blue_marble(patch) for patch in patches[start : start + BATCH]]
         yield (
             torch.from_numpy(np.stack([pixels for pixels, _ in bridged])),
             torch.tensor([side for _, side in bridged], dtype=torch.float32),

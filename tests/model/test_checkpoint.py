@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from data.errors import CheckpointError
 from model import load
 from model.checkpoint import WEIGHTS, embedded_names, save
-from model.pair import EncoderPair, PairNetwork
+from model.pair import BlueMarblePair, PairNetwork
 from tests.model.test_networks import SMALL
 
 
@@ -33,7 +33,7 @@ def test_round_trip_in_half_precision(checkpoint):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(parameter.half().float())
-    original = EncoderPair(network, name="x", fingerprint="", card={})
+    original = BlueMarblePair(network, name="x", fingerprint="", card={})
     loaded = load(str(path))
     points = np.random.default_rng(0).uniform(-80, 80, (9, 2))
     np.testing.assert_allclose(loaded.encode_location(points), original.encode_location(points), atol=1e-6)

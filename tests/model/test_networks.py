@@ -16,7 +16,7 @@ from model.harmonics import spherical_harmonics
 from model.image import FINEST_KM, ImageConfig, scale_of
 from model.location import BranchConfig, LocationEncoder
 from model.loss import contrastive_loss, look_alike_targets
-from model.pair import EncoderPair, PairConfig, PairNetwork
+from model.pair import BlueMarblePair, PairConfig, PairNetwork
 
 SMALL = PairConfig(
     branches={
@@ -31,7 +31,7 @@ SMALL = PairConfig(
 @pytest.fixture
 def pair():
     torch.manual_seed(0)
-    return EncoderPair(PairNetwork(SMALL), name="small", fingerprint="0" * 64, card={})
+    return BlueMarblePair(PairNetwork(SMALL), name="small", fingerprint="0" * 64, card={})
 
 
 def test_branch_sees_only_its_orders():
@@ -102,7 +102,7 @@ class TestEncodeImage:
             pair.encode_image(np.zeros((1, 3, 16, 16)))
 
     def test_location_part_has_none(self):
-        part = EncoderPair(PairNetwork(SMALL, part="location"), name="small", fingerprint="", card={})
+        part = BlueMarblePair(PairNetwork(SMALL, part="location"), name="small", fingerprint="", card={})
         with pytest.raises(CheckpointError, match="image encoder of small is not loaded"):
             part.encode_image(np.zeros((1, 3, 32, 32)))
 
