@@ -11,7 +11,9 @@ Source:
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.blue_marble import FOOTPRINT_KM, PATCH_PX
+from model.location import BranchConfig
 
 FINEST_KM = 2.56
 """Footprint of one Sentinel-2 patch (256 pixels of 10 m); smaller ones are seen as this."""
@@ -27,10 +30,16 @@ FINEST_KM = 2.56
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Widths of the four stages at 32, 16, 8 and 4 pixels, and how many residual blocks each of the last three has."""
+    """One trunk.
 
-    widths: tuple[int, int, int, int] = (32, 64, 128, 256)
-    blocks: int = 1
+    Attributes:
+        widths: channels of the four stages, at 32, 16, 8 and 4 pixels.
+        squeeze: channels that are left when the 4×4 layout is flattened.
+        features: length of the vector under the heads.
+    """
+
+    widths: tuple[int, int, int, int] = (24, 48, 96, 192)
+    squeeze: int = 64
     features: int = 512
 
 
@@ -41,17 +50,14 @@ def scale_of(footprint_km: Tensor) -> Tensor:
 
 
 class _Block(nn.Module):
-    """Halve the resolution, then residual 3×3 convolutions."""
+    """Halve the resolution, then one residual 3×3 convolution."""
 
-    def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.down = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
         )
-        self.residual = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
-            for _ in range(blocks)
-        )
+        self.residual = nn.Sequential(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
         self.film = nn.Linear(1, 2 * outputs)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
@@ -60,44 +66,59 @@ class _Block(nn.Module):
         x = self.down(x)
         gain, shift = self.film(scale)[:, :, None, None].chunk(2, dim=1)
         x = x * (1 + gain) + shift
-        for layer in self.residual:
-            x = functional.relu(x + layer(x))
-        return x
+        return functional.relu(x + self.residual(x))
 
 
-class ImageEncoder(nn.Module):
-    """Pixels and footprint to one raw vector for each branch."""
+class Trunk(nn.Module):
+    """Pixels and footprint to one vector of features."""
 
-    def __init__(self, config: ImageConfig, branches: dict[str, int]) -> None:
-        """Build the trunk and a linear head for each branch of the given length."""
+    def __init__(self, config: ImageConfig) -> None:
+        """Build the stem, three stages and the projection."""
         super().__init__()
         first, *rest = config.widths
         self.stem = nn.Sequential(nn.Conv2d(3, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
-        pairs = zip(config.widths, rest, strict=False)
-        self.stages = nn.ModuleList(_Block(a, b, config.blocks) for a, b in pairs)
+        self.stages = nn.ModuleList(_Block(a, b) for a, b in itertools.pairwise(config.widths))
         # Texture needs the mean over the patch, geography (which side is the sea on) needs the 4×4 layout.
-        flat = config.widths[-1] * (PATCH_PX // 8) ** 2
-        self.project = nn.Sequential(nn.Linear(flat, config.features), nn.BatchNorm1d(config.features), nn.ReLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(config.features, dim) for name, dim in branches.items()})
+        self.project = nn.Sequential(
+            nn.Conv2d(rest[-1], config.squeeze, 1),
+            nn.Flatten(),
+            nn.Linear(config.squeeze * (PATCH_PX // 8) ** 2, config.features),
+            nn.BatchNorm1d(config.features),
+            nn.ReLU(),
+        )
 
-    def forward(self, pixels: Tensor, footprint_km: Tensor) -> dict[str, Tensor]:
-        """Map patches to raw vectors.
-
-        Args:
-            pixels: (N, 3, 32, 32) Blue Marble display colours, 0…1.
-            footprint_km: (N,) side length on the ground.
-
-        Returns:
-            One (N, dim) tensor for each branch.
-        """
-        features = self.trunk(pixels, footprint_km)
-        return {name: head(features) for name, head in self.heads.items()}
-
-    def trunk(self, pixels: Tensor, footprint_km: Tensor) -> Tensor:
-        """The (N, features) vector under the heads."""
+    def forward(self, pixels: Tensor, footprint_km: Tensor) -> Tensor:
+        """Map (N, 3, 32, 32) display colours and (N,) sides on the ground to (N, features)."""
         x = (pixels - 0.35) / 0.25
         scale = scale_of(footprint_km)[:, None].to(x.dtype)
         x = self.stem(x)  # (N, C0, 32, 32)
         for stage in self.stages:
             x = stage(x, scale)  # halves the side each time, to (N, C3, 4, 4)
-        return cast(Tensor, self.project(x.flatten(1)))
+        return cast(Tensor, self.project(x))
+
+
+class ImageEncoder(nn.Module):
+    """An ensemble of trunks, which err differently where they were not trained, and a linear head for each branch."""
+
+    def __init__(self, trunks: Sequence[ImageConfig], branches: Mapping[str, BranchConfig]) -> None:
+        """Build every trunk, and for every branch a head on the trunk that it names."""
+        super().__init__()
+        self.trunks = nn.ModuleList(Trunk(config) for config in trunks)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(trunks[branch.trunk].features, branch.dim) for name, branch in branches.items()}
+        )
+        self._reads = {name: branch.trunk for name, branch in branches.items()}
+
+    def forward(self, *views: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Map patches to raw vectors.
+
+        Args:
+            views: pixels, (N, 3, 32, 32) Blue Marble display colours 0…1, and footprints, (N,) sides in kilometres: one
+                pair for all trunks, or one for each.
+
+        Returns:
+            One (N, dim) tensor for each branch.
+        """
+        seen = views if len(views) > 1 else views * len(self.trunks)
+        features = [trunk(*view) for trunk, view in zip(self.trunks, seen, strict=True)]
+        return {name: head(features[self._reads[name]]) for name, head in self.heads.items()}

@@ -30,6 +30,9 @@ class BranchConfig:
         layers: number of sinusoidal layers.
         w0: frequency of the first layer; the larger, the finer the detail that is learned first.
         dim: length of the branch's part of the embedding.
+        view: "smooth" or "sharp", the view that the branch belongs to.
+        weight: length of the branch's part within the embedding; the squares of all branches sum to one.
+        trunk: number of the image encoder's trunk that the branch reads.
         dropout: probability before each sine while training.
         orders: M, only harmonics of order |m| ≤ M are seen, so that the branch tells latitudes apart more finely than
             longitudes; None for all.
@@ -40,6 +43,9 @@ class BranchConfig:
     layers: int
     w0: float
     dim: int
+    view: str
+    weight: float
+    trunk: int = 0
     dropout: float = 0.0
     orders: int | None = None
 

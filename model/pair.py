@@ -1,9 +1,9 @@
-"""The pair that ships: two branches trained on the Blue Marble.
+"""The pair that ships: smooth and sharp branches trained on the Blue Marble.
 
 Owns the joining of the branches into one embedding, the views of it, and encoding in batches with NumPy at both ends.
-The embedding of a place is ``[w·smooth, √(1−w²)·sharp]``, each part of unit length, so the whole is; so is that of an
-image. A *view* looks at one part, or at both, and is a re-weighting of the query alone: one stored vector, one
-inner-product index, every view.
+The embedding of a place holds one part for each branch, of the length that is the branch's weight, so that the whole has
+length one; so does that of an image. A *view* looks at the smooth branches, the sharp one, or all, and is a re-weighting
+of the query alone: one stored vector, one inner-product index, every view.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from model.encoder import EncoderPair, Placement, Vectors
 from model.harmonics import spherical_harmonics
 from model.image import ImageConfig, ImageEncoder
 from model.location import BranchConfig, LocationEncoder
-from model.views import BOTH, SHARP, SMOOTH, VIEWS
+from model.views import BOTH, VIEWS
 
 __all__ = ["BlueMarblePair", "EncoderPair", "PairConfig", "PairNetwork", "Vectors"]
 
@@ -40,33 +40,23 @@ class PairConfig:
 
     Attributes:
         branches: the parts of the embedding, in the order in which they stand in it.
-        image: the image encoder's sizes.
-        smooth_weight: length of the smooth part within the embedding, 0…1.
+        trunks: of the image encoder.
     """
 
     branches: Mapping[str, BranchConfig]
-    image: ImageConfig
-    smooth_weight: float = math.sqrt(0.5)
+    trunks: tuple[ImageConfig, ...]
 
     @property
     def dim(self) -> int:
         """Length of the embedding."""
         return sum(branch.dim for branch in self.branches.values())
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Length of each branch's part; their squares sum to one."""
-        return {SMOOTH: self.smooth_weight, SHARP: math.sqrt(1 - self.smooth_weight**2)}
-
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> PairConfig:
         """Rebuild from what :func:`dataclasses.asdict` gave and JSON kept."""
-        image = dict(fields["image"])
-        image["widths"] = tuple(image["widths"])
         return cls(
             branches={name: BranchConfig(**branch) for name, branch in fields["branches"].items()},
-            image=ImageConfig(**image),
-            smooth_weight=float(fields["smooth_weight"]),
+            trunks=tuple(ImageConfig(**{**trunk, "widths": tuple(trunk["widths"])}) for trunk in fields["trunks"]),
         )
 
 
@@ -80,8 +70,7 @@ class PairNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.location = LocationEncoder(dict(config.branches))
-        dims = {name: branch.dim for name, branch in config.branches.items()}
-        self.image = ImageEncoder(config.image, dims) if part == "pair" else None
+        self.image = ImageEncoder(config.trunks, config.branches) if part == "pair" else None
         start = math.log(1 / 0.07)
         self.logit_scale = nn.ParameterDict({name: nn.Parameter(torch.tensor(start)) for name in config.branches})
 
@@ -139,11 +128,13 @@ class BlueMarblePair(EncoderPair):
         out = super().reweight(queries, view)
         if view == BOTH:
             return out
+        branches = self.config.branches.values()
+        # Both sides carry their branch's weight w, so the view's inner product comes out as the sum of its w² cosines.
+        share = sum(branch.weight**2 for branch in branches if branch.view == view)
         start = 0
-        for name, branch in self.config.branches.items():
+        for branch in branches:
             stop = start + branch.dim
-            # Both sides carry the factor w, so the part's inner product is w² times its cosine.
-            out[:, start:stop] *= 1 / self.config.weights[name] ** 2 if name == view else 0.0
+            out[:, start:stop] *= 1 / share if branch.view == view else 0.0
             start = stop
         return out
 
@@ -157,13 +148,13 @@ class BlueMarblePair(EncoderPair):
         if image is None:
             return
         for pixels, sides in _batches(patches, footprint_km):
-            yield self._join(image(pixels.to(place.device, place.image), sides.to(place.device)), normalize)
+            yield self._join(image((pixels.to(place.device, place.image), sides.to(place.device))), normalize)
 
     def _join(self, parts: Mapping[str, Tensor], normalize: bool) -> Tensor:
-        weights, rows = self.config.weights, self.placement.rows
+        branches, rows = self.config.branches, self.placement.rows
         vectors = {name: part.to(rows) for name, part in parts.items()}
         return torch.cat(
-            [functional.normalize(v, dim=1) * weights[name] if normalize else v for name, v in vectors.items()], dim=1
+            [functional.normalize(v, dim=1) * branches[k].weight if normalize else v for k, v in vectors.items()], dim=1
         )
 
 

@@ -1,36 +1,35 @@
-"""Contrastive training of a pair on the Blue Marble, with Lightning.
+"""Contrastive training of a pair on the Blue Marble.
 
-Owns the run: patches and harmonics in memory, the optimiser, validation, the state from which a killed run goes on,
-and what a run leaves in its folder (``NAME.safetensors`` with its card, ``metrics.csv``, ``curves.png``,
-``last.ckpt``). Uses imagery and coordinates only: no atlas variable is within reach of this module.
+Owns this training's data (patches and harmonics in memory), its augmentation, losses and schedule, and the card of what
+it makes. Uses imagery and coordinates only: no atlas variable is within reach of this module.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
-import pandas as pd
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from data.blue_marble import FOOTPRINT_KM, GSD_M, PATCH_PX, SOURCE, BlueMarble
 from data.errors import CheckpointError
 from data.splits import make_split
 from model.augment import augment
+from model.batches import EpochBatches, ResumableLoader
 from model.checkpoint import save
+from model.config_files import as_yaml
+from model.contrastive import ContrastiveModule, Encoded, parameter_groups
 from model.harmonics import spherical_harmonics
 from model.loss import contrastive_loss, look_alike_targets
 from model.pair import PairNetwork
 from model.presets import TrainConfig
+from model.run import RunOptions, fit, open_run
 
 COLOUR_SPREAD = 0.243
 """Standard deviation of patches' mean colours over the land, the unit of ``look_alike_width``."""
@@ -64,119 +63,83 @@ class PlaceSet(Dataset[Batch]):
         return self.pixels[index], self.harmonics[index], index
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Shuffled batches that depend on seed and epoch alone: a resumed run sees what an unbroken one would."""
-
-    def __init__(self, count: int, *, batch: int, seed: int) -> None:
-        """``count`` rows in batches of ``batch``; the incomplete last one is dropped."""
-        self.count, self.batch, self.seed, self.epoch = count, batch, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return self.count // self.batch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """One epoch."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        for start in range(0, len(self) * self.batch, self.batch):
-            yield order[start : start + self.batch].tolist()
-
-
-class PairModule(lightning.LightningModule):
+class PairModule(ContrastiveModule):
     """The pair under training."""
+
+    network: PairNetwork
 
     def __init__(self, config: TrainConfig, *, steps: int) -> None:
         """Build the networks; ``steps`` is the length of the schedule."""
-        super().__init__()
+        super().__init__(PairNetwork(config.pair), clip_norm=1.0)
         self.config, self.steps = config, steps
-        self.network = PairNetwork(config.pair)
-        self.history: list[dict[str, float]] = []
-        self._recall_parts: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+        self._random_state: Tensor | None = None
 
-    def training_step(self, batch: Batch, step: int) -> Tensor:
-        """One batch: the sum of the branches' losses."""
+    def encode(self, batch: Batch, index: int) -> Encoded:
+        """Both sides of a batch, and the whole patches that the targets need."""
         pixels, harmonics, _ = batch
-        generator = torch.Generator().manual_seed(hash((self.config.seed, self.current_epoch, step)) % 2**63)
-        x, footprint_km = augment(pixels, self.config.augment, generator=generator)
-        images, places = self._encode(x, footprint_km, harmonics)
-        losses = {
-            name: contrastive_loss(
-                images[name],
-                places[name],
-                self.network.logit_scale[name],
-                max_scale=self.config.max_scale[name],
-                targets=self._targets(name, pixels),
-            )
-            for name in images
-        }
-        for name, loss in losses.items():
-            self.log(f"loss_{name}", loss.detach(), prog_bar=True, on_step=False, on_epoch=True)
-        return torch.stack(list(losses.values())).sum()
+        generator = torch.Generator().manual_seed(hash((self.config.seed, self.current_epoch, index)) % 2**63)
+        # A draw of its own for each trunk keeps their errors apart.
+        views = [augment(pixels, self.config.augment, generator=generator) for _ in self.config.pair.trunks]
+        images, places = self._encode(views, harmonics)
+        sides = {f"{side}_{name}": v for side, d in (("image", images), ("place", places)) for name, v in d.items()}
+        return {**sides, "pixels": pixels}
 
-    def validation_step(self, batch: Batch, _step: int) -> None:
-        """Keep the embeddings of the monitoring places."""
+    def losses(self, encoded: Encoded) -> dict[str, Tensor]:
+        """Each branch's loss."""
+        return {
+            name: contrastive_loss(
+                encoded[f"image_{name}"],
+                encoded[f"place_{name}"],
+                self.network.logit_scale[name],
+                max_scale=self.config.max_scale.get(name, 100.0),
+                targets=self._targets(name, encoded["pixels"]),
+            )
+            for name in self.config.pair.branches
+        }
+
+    def encode_held_out(self, batch: Batch, loader: int) -> dict[str, tuple[Tensor, Tensor]]:
+        """Both sides of the monitoring places, of each branch."""
         pixels, harmonics, _ = batch
         sides = torch.full((len(pixels),), FOOTPRINT_KM, device=pixels.device)
-        self._recall_parts.append(self._encode(pixels.float() / 255, sides, harmonics))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log retrieval recall among the monitoring places."""
-        for name in self.config.pair.branches:
-            image, place = (
-                functional.normalize(torch.cat([part[side][name] for part in self._recall_parts]), dim=1)
-                for side in (0, 1)
-            )
-            scores = image @ place.T
-            rank = (scores > scores.diagonal()[:, None]).sum(dim=1)
-            for k in (1, 10):
-                self.log(f"recall{k}_{name}", (rank < k).float().mean(), prog_bar=k == 10)
-        self._recall_parts.clear()
+        images, places = self._encode([(pixels.float() / 255, sides)], harmonics)
+        return {name: (images[name], places[name]) for name in images}
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the epoch, so that a resumed run ends with the bytes of an unbroken one."""
         torch.manual_seed(self.config.seed * 1000 + self.current_epoch)
 
-    def on_train_epoch_end(self) -> None:
-        """Keep the epoch's figures; they travel in the checkpoint, so that a resumed run has its whole curve."""
-        figures = {key: float(value) for key, value in self.trainer.callback_metrics.items()}
-        self.history.append({"epoch": float(self.current_epoch), **figures})
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Go on with the random numbers where the run was broken off."""
+        if self._random_state is not None:
+            torch.set_rng_state(self._random_state)
+            self._random_state = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the figures beside the weights."""
-        checkpoint["history"] = self.history
+        """Put the random state beside what every training keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the figures up again."""
-        self.history = list(checkpoint["history"])
+        """Take it up again, where an epoch was broken off."""
+        super().on_load_checkpoint(checkpoint)
+        self._random_state = checkpoint["random_state"] if checkpoint["losses"] else None
 
     def configure_optimizers(self) -> Any:
-        """AdamW on a one-cycle schedule; matrices decay, biases, norms and scales do not."""
+        """AdamW on a one-cycle schedule."""
         config = self.config
-        groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
-        for name, parameter in self.network.named_parameters():
-            branch = name.split(".")[2] if name.startswith("location.branches.") else ""
-            key = (config.lr_factor.get(branch, 1.0), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0}
-                for (_, decays), parameters in groups.items()
-            ],
-            lr=config.peak_lr,
-            betas=(0.9, 0.98),
+        groups = parameter_groups(
+            self.network,
+            weight_decay=config.weight_decay,
+            factor=lambda name: config.lr_factor.get(name.removeprefix("location.branches.").split(".")[0], 1.0),
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [config.peak_lr * factor for factor, _ in groups], total_steps=self.steps, pct_start=0.15
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimizer = torch.optim.AdamW(groups, lr=config.peak_lr, betas=(0.9, 0.98))
+        peaks = [config.peak_lr * group["factor"] for group in groups]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=self.steps, pct_start=0.15)
+        return [optimizer], [schedule]
 
     def _targets(self, branch: str, pixels: Tensor) -> Tensor | None:
         """Soft targets of a branch that has them, from the whole patches' colours and contrasts."""
-        share = self.config.look_alike_share[branch]
+        share = self.config.look_alike_share.get(branch, 0.0)
         if not share:
             return None
         values = pixels.float().flatten(2) / 255  # (N, 3, H·W)
@@ -184,25 +147,33 @@ class PairModule(lightning.LightningModule):
         return look_alike_targets(appearance, share=share, width=self.config.look_alike_width)
 
     def _encode(
-        self, pixels: Tensor, footprint_km: Tensor, harmonics: Tensor
+        self, views: list[tuple[Tensor, Tensor]], harmonics: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Raw vectors of both sides. The location side stays in float32: its sines are sensitive to rounding."""
         if self.network.image is None:
             raise CheckpointError("training needs both encoders")
-        images = self.network.image(pixels.contiguous(memory_format=torch.channels_last), footprint_km)
-        with torch.autocast(pixels.device.type, enabled=False):
+        images = self.network.image(*((x.contiguous(memory_format=torch.channels_last), km) for x, km in views))
+        with torch.autocast(harmonics.device.type, enabled=False):
             places = self.network.location.from_harmonics(harmonics.float())
         return {name: vector.float() for name, vector in images.items()}, places
 
 
-def train(config: TrainConfig, folder: Path, *, resume: bool = True, command: str | None = None) -> Path:
-    """Train a pair, or go on with a killed run in the same folder.
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = True,
+    command: str | None = None,
+    options: RunOptions = RunOptions(),  # noqa: B008  # frozen
+) -> Path:
+    """Train a pair, or go on with a killed run in the same folder. It runs on one device.
 
     Args:
         config: the recipe.
         folder: where everything the run makes goes.
         resume: go on from ``last.ckpt`` if it is there; otherwise start over.
         command: how the run was started, for the card.
+        options: how to run it.
 
     Returns:
         Path of the weights.
@@ -210,7 +181,9 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = True, command: st
     Raises:
         CheckpointError: the folder holds the state of another recipe.
     """
+    command = command or " ".join(sys.argv)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
+    state = open_run(folder, as_yaml(config), resume=resume, command=command)
     split = make_split(config.places, hold_out_blocks=config.hold_out_blocks)
     kept = config.places - config.validation_places
     degrees = max(branch.degrees for branch in config.pair.branches.values())
@@ -218,37 +191,19 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = True, command: st
     batches = EpochBatches(len(training), batch=config.batch, seed=config.seed)
     module = PairModule(config, steps=config.epochs * len(batches))
     module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
-    state = folder / "last.ckpt"
-    recipe = repr(config)
-    if state.exists() and resume:
-        _check_recipe(folder, recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.txt").write_text(recipe, encoding="utf-8")
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs,
-        precision="bf16-mixed" if _fast_bfloat16() else "32-true",
-        logger=False,
-        default_root_dir=folder,
-        callbacks=[
-            ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
-            TQDMProgressBar(refresh_rate=20),
-        ],
-        gradient_clip_val=1.0,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(
+    if options.compile and module.network.image is not None:
+        module.network.image.compile()
+    fit(
         module,
-        DataLoader(training, sampler=batches, batch_size=None),
-        DataLoader(monitoring, sampler=EpochBatches(len(monitoring), batch=len(monitoring), seed=0), batch_size=None),
-        ckpt_path=str(state) if state.exists() and resume else None,
-        weights_only=True,
+        folder,
+        epochs=config.epochs,
+        options=dataclasses.replace(options, devices=1, nodes=1),
+        state=state,
+        train=ResumableLoader(training, batches),
+        validation=ResumableLoader(monitoring, EpochBatches(len(monitoring), batch=len(monitoring), seed=0)),
     )
     path = folder / f"{config.name}.safetensors"
-    save(module.network.cpu(), path, card=make_card(config, command or " ".join(sys.argv)))
-    table = pd.DataFrame(module.history)
-    table.to_csv(folder / "metrics.csv", index=False)
-    draw_curves(table, folder / "curves.png")
+    save(module.network.cpu(), path, card=make_card(config, command))
     return path
 
 
@@ -274,36 +229,3 @@ def make_card(config: TrainConfig, command: str) -> dict[str, Any]:
         "license": "MIT",
         "torch": torch.__version__,
     }
-
-
-def draw_curves(table: pd.DataFrame, picture: Path) -> None:
-    """Plot losses and recalls of a run, one row an epoch."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
-    for axis, word in zip(axes, ("loss", "recall"), strict=True):
-        for column in sorted(name for name in table if name.startswith(word)):
-            axis.plot(table["epoch"] + 1, table[column], marker="o", markersize=3, label=column)
-        axis.set(xlabel="epoch", ylabel=word + (" (nats)" if word == "loss" else " of 2,000 monitoring places"))
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
-    figure.savefig(picture, dpi=120)
-    plt.close(figure)
-
-
-def _check_recipe(folder: Path, recipe: str) -> None:
-    path = folder / "recipe.txt"
-    if not path.exists() or path.read_text(encoding="utf-8") != recipe:
-        raise CheckpointError(
-            f"{folder} holds a run of another recipe. Choose another folder, or start over with --restart."
-        )
-
-
-def _fast_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 faster than float32."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -55,7 +55,8 @@ def test_fingerprint_covers_weights_and_configuration(checkpoint):
     path, network = checkpoint
     before = load(str(path)).fingerprint
     config = json.loads(path.with_suffix(".json").read_text())["config"]
-    edit_card(path, config={**config, "smooth_weight": 0.5})
+    config["branches"]["smooth"]["weight"] = 0.5
+    edit_card(path, config=config)
     assert load(str(path)).fingerprint != before
     with torch.no_grad():
         network.logit_scale["smooth"] += 1

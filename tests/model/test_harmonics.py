@@ -73,3 +73,35 @@ def test_first_degrees_in_closed_form():
 def test_degrees_are_bounded(degrees):
     with pytest.raises(ValueError, match="degrees must lie in"):
         spherical_harmonics(torch.zeros(1, 2), degrees)
+
+
+@pytest.mark.parametrize("degrees", [10, 40, 200])
+def test_float32_is_float64_rounded_once(points, degrees):
+    exact = spherical_harmonics(torch.from_numpy(points), degrees)
+    single = spherical_harmonics(torch.from_numpy(points), degrees, dtype=torch.float32)
+    assert single.dtype == torch.float32 and torch.equal(single, exact.float())
+    assert (single - exact).abs().max() <= 2**-24 * exact.abs().max()
+
+
+def test_points_lie_side_by_side(points):
+    """A matrix product then reads the transpose as it is, without a copy."""
+    assert spherical_harmonics(torch.from_numpy(points), 6).T.is_contiguous()
+
+
+def test_a_longitude_is_an_angle(points):
+    turned = points + np.array([360.0, 0.0])
+    ours = [spherical_harmonics(torch.from_numpy(lonlat), 200) for lonlat in (points, turned)]
+    torch.testing.assert_close(*ours, rtol=0, atol=1e-10)
+
+
+def test_constants_follow_the_points_to_any_device():
+    assert spherical_harmonics(torch.zeros(3, 2, device="meta"), 5, dtype=torch.float32).shape == (3, 25)
+
+
+def test_inference_mode_leaves_no_trace():
+    with torch.inference_mode():
+        spherical_harmonics(torch.zeros(1, 2), 7)
+    weight = torch.ones(49, 1, requires_grad=True)
+    features = spherical_harmonics(torch.zeros(1, 2), 7, dtype=torch.float32)
+    (features @ weight).sum().backward()
+    torch.testing.assert_close(weight.grad, features.T)

@@ -20,11 +20,13 @@ from model.pair import BlueMarblePair, PairConfig, PairNetwork
 
 SMALL = PairConfig(
     branches={
-        "smooth": BranchConfig(degrees=4, hidden=16, layers=2, w0=5.0, dim=8, dropout=0.5, orders=1),
-        "sharp": BranchConfig(degrees=6, hidden=16, layers=1, w0=1.0, dim=4),
+        "smooth": BranchConfig(
+            degrees=4, hidden=16, layers=2, w0=5.0, dim=6, view="smooth", weight=0.2**0.5, dropout=0.5, orders=1
+        ),
+        "sharp": BranchConfig(degrees=6, hidden=16, layers=1, w0=1.0, dim=4, view="sharp", weight=0.8),
+        "wide": BranchConfig(degrees=4, hidden=16, layers=1, w0=5.0, dim=2, view="smooth", weight=0.4, trunk=1),
     },
-    image=ImageConfig(widths=(4, 4, 8, 8), features=16),
-    smooth_weight=0.6,
+    trunks=(ImageConfig(widths=(4, 4, 8, 8), squeeze=2, features=16),) * 2,
 )
 
 
@@ -35,7 +37,7 @@ def pair():
 
 
 def test_branch_sees_only_its_orders():
-    branch = BranchConfig(degrees=4, hidden=2, layers=1, w0=1, dim=1, orders=1)
+    branch = BranchConfig(degrees=4, hidden=2, layers=1, w0=1, dim=1, view="smooth", weight=1, orders=1)
     assert branch.columns() == [0, 1, 2, 3, 5, 6, 7, 11, 12, 13]
     encoder = LocationEncoder({"a": branch}).eval()
     harmonics = spherical_harmonics(torch.tensor([[10.0, 20.0]]), 4).float()
@@ -69,10 +71,10 @@ class TestViews:
             unit = part / np.linalg.norm(part, axis=1, keepdims=True)
             return unit @ unit.T
 
-        smooth, sharp = cosines(raw[:, :8]), cosines(raw[:, 8:])
-        np.testing.assert_allclose(pair.reweight(stored, "smooth") @ stored.T, smooth, atol=1e-5)
-        np.testing.assert_allclose(pair.reweight(stored, "sharp") @ stored.T, sharp, atol=1e-5)
-        np.testing.assert_allclose(pair.reweight(stored, "both") @ stored.T, 0.36 * smooth + 0.64 * sharp, atol=1e-5)
+        smooth, sharp, wide = cosines(raw[:, :6]), cosines(raw[:, 6:10]), cosines(raw[:, 10:])
+        both = 0.2 * smooth + 0.64 * sharp + 0.16 * wide
+        for view, score in (("smooth", (0.2 * smooth + 0.16 * wide) / 0.36), ("sharp", sharp), ("both", both)):
+            np.testing.assert_allclose(pair.reweight(stored, view) @ stored.T, score, atol=1e-5)
 
     def test_unknown_view(self, pair):
         with pytest.raises(QueryError, match="no view 'blurred'; choose one of smooth, sharp, both"):
@@ -86,9 +88,17 @@ class TestEncodeImage:
         np.testing.assert_allclose(pair.encode_image(pixels), pair.encode_image(patches), atol=1e-5)
 
     def test_footprint_matters(self, pair):
-        torch.nn.init.normal_(pair.network.image.stages[0].film.weight)
+        for trunk in pair.network.image.trunks:
+            torch.nn.init.normal_(trunk.stages[0].film.weight)
         pixels = np.full((1, 3, 32, 32), 99, np.uint8)
         assert not np.allclose(pair.encode_image(pixels), pair.encode_image(pixels, footprint_km=3.0))
+
+    def test_each_branch_reads_its_trunk(self, pair):
+        pixels = BlueMarble.open().cut([(12.5, 41.9), (25, 24)])
+        before = pair.encode_image(pixels, normalize=False)
+        torch.nn.init.normal_(pair.network.image.trunks[1].project[2].weight)
+        changed = (pair.encode_image(pixels, normalize=False) != before).any(axis=0)
+        np.testing.assert_array_equal(changed, [False] * 10 + [True] * 2)
 
     def test_sentinel_patch_is_its_colour(self, pair):
         rng = np.random.default_rng(0)

@@ -12,10 +12,12 @@ import pytest
 
 from data.errors import CheckpointError
 from model import load
+from model.batches import EpochBatches
 from model.image import ImageConfig
 from model.location import BranchConfig
 from model.presets import PRESETS
-from model.train import EpochBatches, make_card, train
+from model.run import RunOptions
+from model.train import PairModule, make_card, train
 
 TINY = replace(
     PRESETS["blue-marble"],
@@ -23,10 +25,12 @@ TINY = replace(
     pair=replace(
         PRESETS["blue-marble"].pair,
         branches={
-            "smooth": BranchConfig(degrees=6, hidden=32, layers=2, w0=5.0, dim=16, orders=3),
-            "sharp": BranchConfig(degrees=10, hidden=32, layers=2, w0=5.0, dim=16),
+            "smooth": BranchConfig(
+                degrees=6, hidden=32, layers=2, w0=5.0, dim=16, view="smooth", weight=0.8, trunk=1, orders=3
+            ),
+            "sharp": BranchConfig(degrees=10, hidden=32, layers=2, w0=5.0, dim=16, view="sharp", weight=0.6),
         },
-        image=ImageConfig(widths=(8, 8, 16, 16), features=32),
+        trunks=(ImageConfig(widths=(8, 8, 16, 16), squeeze=16, features=32),) * 2,
     ),
     places=1200,
     validation_places=200,
@@ -84,6 +88,23 @@ def test_a_killed_run_ends_like_an_unbroken_one(unbroken, tmp_path):
     assert pd.read_csv(tmp_path / "metrics.csv")["epoch"].tolist() == [0, 1, 2]  # the curve is whole
 
 
+def test_a_run_broken_off_within_an_epoch_ends_like_an_unbroken_one(unbroken, tmp_path, monkeypatch):
+    encode = PairModule.encode
+
+    def stop(module, batch, index):
+        if module.current_epoch == 1 and index == 6:
+            raise InterruptedError
+        return encode(module, batch, index)
+
+    options = RunOptions(save_every_steps=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(PairModule, "encode", stop)
+        with pytest.raises(InterruptedError):
+            train(TINY, tmp_path, options=options)
+    assert train(TINY, tmp_path, options=options).read_bytes() == unbroken.read_bytes()
+    assert (tmp_path / "metrics.csv").read_text() == (unbroken.parent / "metrics.csv").read_text()
+
+
 def test_another_recipe_is_not_resumed(unbroken):
     with pytest.raises(CheckpointError, match="another recipe"):
         train(replace(TINY, batch=50), unbroken.parent)
@@ -98,13 +119,31 @@ def test_batches_depend_on_seed_and_epoch_alone():
     assert list(b) != first
 
 
+def test_processes_share_the_batches_and_chunks_split_them():
+    whole = list(EpochBatches(50, batch=12, seed=1))
+    shares = [EpochBatches(50, batch=12, seed=1, chunk=4, rank=rank, world=2) for rank in (0, 1)]
+    assert [len(share) for share in shares] == [8, 8] and shares[0].chunks == 2
+    first, second = ([*share] for share in shares)
+    assert [len(chunk) for chunk in first] == [4, 2] * 4
+    for number, batch in enumerate(whole):
+        parts = [chunk for part in (first, second) for chunk in part[2 * number : 2 * number + 2]]
+        assert [row for chunk in parts for row in chunk] == batch
+
+
+def test_batches_go_on_behind_those_that_were_seen():
+    unbroken, broken = (EpochBatches(50, batch=12, seed=1, chunk=5) for _ in range(2))
+    broken.start = 4
+    assert list(broken) == list(unbroken)[4:]
+    assert list(broken) == list(unbroken)  # the next epoch is whole again
+
+
 def test_no_atlas_in_training():
     import ast
 
     import model.train
 
     folder = Path(model.train.__file__).parent
-    for name in ("train", "augment", "loss", "pair", "presets", "location", "image"):
+    for name in ("train", "contrastive", "run", "augment", "loss", "pair", "presets", "location", "image"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
         assert "atlas" not in imported, name

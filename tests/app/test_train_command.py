@@ -1,0 +1,48 @@
+"""``samewhere train``: from a recipe's file to a checkpoint, and what is wrong in a sentence."""
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from data.errors import CheckpointError, PatchError
+from model.config_files import as_yaml
+from tests.model.folders import make_folder, tiny
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(as_yaml(tiny(epochs=1)) + "run: {accelerator: cpu, precision: fp32}\n")
+    return str(path)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=True)
+
+
+def test_a_recipe_and_a_folder_make_a_checkpoint(recipe, tmp_path):
+    data, out = make_folder(tmp_path / "data", 40), tmp_path / "runs" / "x"
+    result = run("--config", recipe, "--data", data, "--out", out, "--set", "batch=8", "--seed", 4)
+    assert result.exit_code == 0, result.output
+    assert f"Wrote {out / 'tiny.ckpt'}" in result.output
+    assert {"tiny.ckpt", "tiny.safetensors", "tiny.json", "config.yaml"} <= {path.name for path in out.iterdir()}
+    assert "batch: 8\n" in (out / "config.yaml").read_text() and "seed: 4\n" in (out / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (["--preset", "red-marble"], CheckpointError, "no preset 'red-marble'; choose one of blue-marble"),
+        (["--set", "batch=8"], CheckpointError, "give --config"),
+        (["--config", "RECIPE"], CheckpointError, "needs --data"),
+        (["--config", "RECIPE", "--preset", "blue-marble"], CheckpointError, "two recipes"),
+        (["--config", "RECIPE", "--places", "2000"], CheckpointError, "--places is the Blue Marble's"),
+        (["--config", "RECIPE", "--data", "nowhere"], PatchError, r"index\.csv: cannot be read"),
+        (["--config", "RECIPE", "--set", "bach=3"], CheckpointError, "key bach: there is no such key"),
+    ],
+)
+def test_what_is_wrong_is_said(recipe, arguments, error, words):
+    result = run(*(recipe if part == "RECIPE" else part for part in arguments))
+    assert isinstance(result.exception, error)
+    with pytest.raises(error, match=words):
+        raise result.exception
