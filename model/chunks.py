@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-BLOCK = 128
-"""Points that a processor encodes at once. Harmonics and layers of a block stay in its cache, and a single point, which
-costs a whole block, takes some 4 ms at L = 40; docs/log.md has the curve."""
+BLOCK = 256
+"""Points that a processor encodes at once. Larger ones take turns at the interpreter less often; a single point costs a
+whole block, some 9 ms at L = 40. docs/log.md has the curve."""
 
 ACCELERATOR_BLOCK = 8192
 """The same on a GPU, where launches cost more than arithmetic: 100 MB of float64 harmonics at L = 40."""
 
-_SPAN = 4
+_SPAN = 2
 """Blocks that a thread takes at a time."""
 
 

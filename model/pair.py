@@ -1,9 +1,9 @@
 """The pair that ships: smooth and sharp branches trained on the Blue Marble.
 
 Owns the joining of the branches into one embedding, the views of it, and encoding in batches with NumPy at both ends.
-The embedding of a place holds one part for each branch, of the length that is the branch's weight, so that the whole has
-length one; so does that of an image. A *view* looks at the smooth branches, the sharp one, or all, and is a re-weighting
-of the query alone: one stored vector, one inner-product index, every view.
+The embedding of a place holds one part for each branch, of the length that is the branch's weight, so that the whole
+has length one; so does that of an image. A *view* looks at the smooth branches, the sharp one, or all, and is a
+re-weighting of the query alone: one stored vector, one inner-product index, every view.
 """
 
 from __future__ import annotations

@@ -1,0 +1,99 @@
+"""Where the time of a training step on the Blue Marble preset goes.
+
+    python -m benchmarks.training_step [--steps 30]
+
+Runs the preset's own networks, loader and trainer for some steps on places of its own. "Waiting" is all that passes
+between the end of one step and the start of the next: reading the batch, the trainer, the logs. "Views" is the
+augmentation within the step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import lightning
+import numpy as np
+import torch
+
+from data.land import sample_land
+from model import train
+from model.batches import EpochBatches, ResumableLoader
+from model.presets import PRESETS
+from model.run import RunOptions, fit
+
+WARM_UP = 3
+
+
+class Clock(lightning.Callback):
+    """Seconds within steps and between them."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.step: list[float] = []
+        self.waiting: list[float] = []
+        self.last: float | None = None
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """A step begins."""
+        now = time.perf_counter()
+        if self.last is not None:
+            self.waiting.append(now - self.last)
+        self.last = now
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """A step ends."""
+        now = time.perf_counter()
+        assert self.last is not None
+        self.step.append(now - self.last)
+        self.last = now
+
+
+def main() -> None:
+    """Run the steps and print the shares."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=30)
+    steps = parser.parse_args().steps + WARM_UP
+    config = dataclasses.replace(PRESETS["blue-marble"], epochs=1)
+    start = time.perf_counter()
+    places = sample_land(steps * config.batch, rng=np.random.default_rng(0))
+    data = train.PlaceSet(places, max(branch.degrees for branch in config.pair.branches.values()))
+    prepared = time.perf_counter() - start
+    views: list[float] = []
+
+    def timed(*given: Any, **named: Any) -> Any:
+        start = time.perf_counter()
+        result = train_augment(*given, **named)
+        views.append(time.perf_counter() - start)
+        return result
+
+    train_augment = train.augment
+    clock = Clock()
+    batches = EpochBatches(len(data), batch=config.batch, seed=0)
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(train, "augment", timed):
+        fit(
+            train.PairModule(config, steps=steps),
+            Path(folder),
+            epochs=1,
+            options=RunOptions(devices=1),
+            state=None,
+            train=ResumableLoader(data, batches),
+            callbacks=(clock,),
+        )
+    trunks = len(config.pair.trunks)
+    waiting, step, drawn = sum(clock.waiting[WARM_UP:]), sum(clock.step[WARM_UP:]), sum(views[WARM_UP * trunks :])
+    whole, counted = waiting + step, steps - WARM_UP
+    print(f"| {counted} steps of {config.batch} on {torch.get_num_threads()} threads | seconds a step | share |")
+    print("|---|---|---|")
+    for name, took in {"waiting": waiting, "views": drawn, "networks": step - drawn, "whole": whole}.items():
+        print(f"| {name} | {took / counted:.4f} | {took / whole:.1%} |")
+    print(f"\nOnce before: {prepared / len(data) * 1e3:.2f} ms for each of the places, patch and harmonics.")
+
+
+if __name__ == "__main__":
+    main()
