@@ -102,7 +102,7 @@ def save(network: Network, path: Path, *, card: Mapping[str, Any]) -> str:
         if not isinstance(network, SatCLIPNetwork):
             raise CheckpointError(
                 "The official format holds one location network and one image encoder of SatCLIP's own architecture; a "
-                "Blue Marble pair has two branches, so it can only be written as .safetensors."
+                "Blue Marble pair has several branches, so it can only be written as .safetensors."
             )
         content = write_official(network)
         _write(path, content)

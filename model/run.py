@@ -7,6 +7,7 @@ TensorBoard). Refuses to go on in the folder of another recipe.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -36,8 +37,8 @@ class RunOptions:
 
     Attributes:
         accelerator: "auto", "cpu", "gpu" or "mps".
-        devices: processes on this machine, "auto" for every GPU.
-        nodes: machines; start the same command on each with ``torchrun``.
+        devices: processes on this machine, "auto" for every GPU; under ``torchrun``, what that was told.
+        nodes: machines; under ``torchrun``, what that was told.
         strategy: Lightning's, as in "ddp"; "auto" is that where there is more than one process.
         precision: "fp32", or "bf16" for the matrix products; "auto" takes the faster one here.
         compile: ``torch.compile`` the image encoder.
@@ -56,6 +57,14 @@ class RunOptions:
     workers: int = 0
     save_every_steps: int = 0
     keep_pixels_gb: float = 1.0
+
+
+def as_launched(options: RunOptions) -> RunOptions:
+    """Take the number of processes and machines from ``torchrun`` where this process was started by it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return options
+    here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    return dataclasses.replace(options, devices=here, nodes=all_of_them // here)
 
 
 class SaveState(Checkpoint):

@@ -28,7 +28,7 @@ from model.folder_data import Batch, FolderData, channels, check_enough
 from model.gradcache import encode_cached, freeze_batch_norm, return_memory
 from model.loss import contrastive_loss
 from model.recipes import FolderConfig
-from model.run import RunOptions, fit, open_run
+from model.run import RunOptions, as_launched, fit, open_run
 from model.satclip import SatCLIPNetwork, SatCLIPPair
 from model.trunks import load_trunk
 from model.vision import head_names
@@ -166,7 +166,7 @@ def train_satclip(
         CheckpointError: the run's folder holds the state of another recipe; the trunk's weights cannot be had.
     """
     command = command or " ".join(sys.argv)
-    patches = open_folder(data)
+    options, patches = as_launched(options), open_folder(data)
     check_enough(len(patches), config, str(data))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.chunk is not None:

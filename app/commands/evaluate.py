@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from data.errors import CheckpointError
+
 app = typer.Typer(help="Measure a checkpoint.", no_args_is_help=True)
 
 
@@ -29,11 +31,18 @@ def retrieval(
     from model import evaluate, load
 
     pair = load(checkpoint)
-    tables: dict[str, dict[str, Any]] = {
-        "Image to place, 10,000 held-out places": _figures(evaluate.evaluate_retrieval(pair)),
-        "Image to place, 5,000 places in held-out 10° blocks": _figures(evaluate.evaluate_blocks(pair)),
-        "Places like this, ten best at 500 km or more": _figures(evaluate.evaluate_likeness(pair)),
-    }
+    tables: dict[str, dict[str, Any]] = {}
+    if pair.tile_footprint_km is None:
+        typer.echo(f"Without image to place: the images are the Blue Marble's, which {pair.name} cannot see.", err=True)
+    else:
+        tables["Image to place, 10,000 held-out places"] = _figures(evaluate.evaluate_retrieval(pair))
+        try:
+            blocks = _figures(evaluate.evaluate_blocks(pair))
+        except CheckpointError as error:
+            typer.echo(f"Without the blocks: {error}", err=True)
+        else:
+            tables["Image to place, 5,000 places in held-out 10° blocks"] = blocks
+    tables["Places like this, ten best at 500 km or more"] = _figures(evaluate.evaluate_likeness(pair))
     if sentinel is not None:
         tables["Percentile rank of the true cell of Sentinel-2 patches"] = evaluate.evaluate_sentinel(pair, sentinel)
     if as_json:

@@ -70,7 +70,7 @@ def in_float64(module, *args, **kwargs):
     module.double()
 
 train_satclip.SatCLIPModule.__init__ = in_float64
-options = RunOptions(accelerator="cpu", devices=2, strategy="ddp", precision="fp32")
+options = RunOptions(accelerator="cpu", precision="fp32")  # torchrun says how many processes there are
 train_satclip.train_satclip(RECIPE, Path(sys.argv[1]), Path(sys.argv[2]), options=options)
 """
 

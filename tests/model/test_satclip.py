@@ -166,7 +166,7 @@ def test_a_real_file_goes_out_and_comes_back_bit_by_bit(tmp_path):
 
 
 def test_a_blue_marble_pair_has_no_official_form(tmp_path):
-    with pytest.raises(CheckpointError, match=r"two branches, so it can only be written as \.safetensors"):
+    with pytest.raises(CheckpointError, match=r"several branches, so it can only be written as \.safetensors"):
         save(load().network, tmp_path / "x.ckpt", card={})
     with pytest.raises(CheckpointError, match=r"ends in \.safetensors"):
         save(load().network, tmp_path / "x.pt", card={})
