@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from app.field_image import Legend, data_url, draw_field
 from app.url_state import PageQuery
+from data.blue_marble import BlueMarble
 from data.land import is_land
 from data.patch import Patch
 from indexer.hits import Hit
 from indexer.query import Query
 from indexer.search import SearchIndex
+from indexer.shard import THUMBNAIL_PX, jpeg
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ def find(index: SearchIndex, rows: NDArray[np.int32], asked: PageQuery, query: Q
             min_km = 0.0
     elif query.kind == "place" and not is_land(np.array(query.lonlat)):
         notes.append("This point is not on land. The encoders have only seen land, so take the answer with salt.")
+    view = asked.view_used if asked.view_used in index.views else None
+    if asked.view and view is None:
+        notes.append("This model compares in one way only, so what the link says of that was left out.")
     hits = index.search(
         query,
         k=asked.k,
@@ -93,13 +98,13 @@ def find(index: SearchIndex, rows: NDArray[np.int32], asked: PageQuery, query: Q
         spacing_km=float(asked.spacing_km),
         bbox=asked.bbox,
         countries=asked.countries or None,
-        view=asked.view_used,
+        view=view,
     )
     if not hits:
         notes.append("Nothing passes these filters. Widen the area, or make the distances smaller.")
     elif len(hits) < asked.k:
         notes.append(f"Only {len(hits)} of {asked.k} hits pass these filters.")
-    picture, legend = draw_field(index.field(query, view=asked.view_used), rows)
+    picture, legend = draw_field(index.field(query, view=view), rows)
     return Answer(
         token=token,
         hits=tuple(hits),
@@ -112,9 +117,12 @@ def find(index: SearchIndex, rows: NDArray[np.int32], asked: PageQuery, query: Q
 
 
 def _thumbnails(index: SearchIndex, hits: Sequence[Hit]) -> list[str]:
-    """A picture for each hit: its own for a tile, the nearest tile's for a cell."""
+    """A picture for each hit: its own for a tile, the nearest tile's for a cell, a cut one where there are no tiles."""
     if not hits:
         return []
+    if not len(index.tiles()):
+        cut = BlueMarble.open().cut([(hit.lon, hit.lat) for hit in hits], size_px=THUMBNAIL_PX)
+        return [data_url(jpeg(picture), "image/jpeg") for picture in cut]
     tiles = [hit.id for hit in hits]
     if hits[0].target == "cells":
         tiles = index.nearest_tile(np.array([(hit.lon, hit.lat) for hit in hits]))

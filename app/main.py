@@ -50,10 +50,8 @@ not in it, and stays on this server: the link of such a search carries the optio
 **Sources.** Imagery: NASA Earth Observatory, Blue Marble Next Generation (Reto Stöckli). Outlines: Natural Earth.
 Both are in the public domain. Cells: H3.
 """
-ATTRIBUTION = (
-    "The model was trained on NASA's Blue Marble at 7.4 km a pixel: it knows landscapes, not streets. "
-    "Imagery: NASA Blue Marble. Outlines: Natural Earth."
-)
+ATTRIBUTION = "Imagery: NASA Blue Marble. Outlines: Natural Earth."
+BUILT_IN = "The model was trained on NASA's Blue Marble at 7.4 km a pixel: it knows landscapes, not streets. "
 
 
 def page() -> None:
@@ -68,6 +66,7 @@ def page() -> None:
     if standing != "there":
         setup_view.build(resumed=standing == "unfinished")
         return
+    blue_marble = resources.has_tiles()
     state.from_url()
     state.keep()
     asked = state.read()
@@ -75,9 +74,9 @@ def page() -> None:
         st.warning(complaint)
     left, middle, right = st.columns([1.15, 3, 1.35], gap="medium")
     with left:
-        query_panel.what(asked)
-        patch = _patch(asked.query)
-        query_panel.how(asked)
+        query_panel.what(asked, blue_marble=blue_marble)
+        patch = _patch(asked.query, blue_marble=blue_marble)
+        query_panel.how(asked, blue_marble=blue_marble)
     answer, waiting = None, False
     trouble = _trouble()
     with middle:
@@ -98,7 +97,7 @@ def page() -> None:
         results_view.below_map(answer)
     with right:
         results_view.draw_gallery(answer, asked.query)
-    st.caption(ATTRIBUTION)
+    st.caption((BUILT_IN if blue_marble else "") + ATTRIBUTION)
     with st.expander("About the answers, links and sources"):
         st.markdown(ABOUT)
     state.to_url(asked.query)
@@ -106,14 +105,14 @@ def page() -> None:
         _wake_up(again=waiting)
 
 
-def _patch(asked: PageQuery) -> Patch | None:
+def _patch(asked: PageQuery, *, blue_marble: bool) -> Patch | None:
     """The image that is asked with, shown; None where there is none or it cannot be used, which is said in place."""
     file = state.uploaded()
     if asked.kind != "image" or not (file or asked.sample):
         return None
     try:
         patch = read_patch(file[1], name=file[0]) if file else SAMPLES[asked.sample or ""].patch()
-        query_panel.show(patch)
+        query_panel.show(patch, blue_marble=blue_marble)
     except SamewhereError as error:
         st.error(str(error))
         return None

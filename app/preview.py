@@ -27,8 +27,8 @@ def picture(patch: Patch) -> NDArray[np.uint8]:
     return np.asarray(np.rint(np.clip(np.nan_to_num(pixels), 0, 1) * 255), dtype=np.uint8)
 
 
-def caption(patch: Patch) -> str:
-    """Bands, size on the ground, place, and how little of it the built-in model can see where that is so."""
+def caption(patch: Patch, *, blue_marble: bool = True) -> str:
+    """Bands, size on the ground, place, and how little of it a model of the Blue Marble can see where that is so."""
     count, height, width = patch.pixels.shape
     side_km = footprint_km(patch)
     size = f"{side_km:.1f}" if side_km < 10 else f"{side_km:,.0f}"
@@ -37,6 +37,6 @@ def caption(patch: Patch) -> str:
         words[0] += f" if a pixel is {SENTINEL_GSD_M:g} m"
     words.append(lonlat_text(*patch.lonlat) if patch.lonlat else "place unknown")
     text = "; ".join(words) + "."
-    if side_km * 1000 < 1.5 * GSD_M:
+    if blue_marble and side_km * 1000 < 1.5 * GSD_M:
         text += f" The model sees {GSD_M / 1000:.1f} km a pixel, so all it sees of this is one colour."
     return text

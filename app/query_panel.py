@@ -16,6 +16,8 @@ KIND = {"place": "A place", "image": "An image"}
 VIEW = {"both": "Landscape and exact spot", "smooth": "Kind of landscape", "sharp": "Exact spot"}
 TARGET = {"cells": "Places", "tiles": "Images"}
 FORMATS = ["tif", "tiff", "npy", "npz", "png", "jpg", "jpeg"]
+UPLOAD_HELP = "GeoTIFF (12 or 13 Sentinel-2 bands, or red, green and blue), NPY, PNG or JPEG, up to 32 MB."
+UPLOAD_SENTINEL_HELP = "GeoTIFF or NPY with 12 or 13 Sentinel-2 bands, which this model needs, up to 32 MB."
 VIEW_HELP = (
     "**Kind of landscape** compares what is general: climate, cover, terrain. "
     "**Exact spot** compares what is particular, and is best for *where was this taken*. "
@@ -27,8 +29,8 @@ TARGET_HELP = (
 )
 
 
-def what(asked: Asked) -> None:
-    """Ask for a place or an image."""
+def what(asked: Asked, *, blue_marble: bool) -> None:
+    """Ask for a place or an image; ``blue_marble`` is what the model sees, and what the sample images are."""
     st.segmented_control(
         "Find places like", KIND, format_func=KIND.__getitem__, key="kind", required=True, width="stretch"
     )
@@ -49,31 +51,34 @@ def what(asked: Asked) -> None:
         FORMATS,
         key=upload_key(),
         on_change=on_upload,
-        help="GeoTIFF (12 or 13 Sentinel-2 bands, or red, green and blue), NPY, PNG or JPEG, up to 32 MB.",
+        help=UPLOAD_HELP if blue_marble else UPLOAD_SENTINEL_HELP,
     )
-    names = {key: sample.name for key, sample in SAMPLES.items()}
-    st.pills("or a sample", names, format_func=names.__getitem__, key="sample", on_change=on_sample, wrap=True)
+    if blue_marble or asked.query.sample:
+        names = {key: sample.name for key, sample in SAMPLES.items()}
+        st.pills("or a sample", names, format_func=names.__getitem__, key="sample", on_change=on_sample, wrap=True)
 
 
-def show(patch: Patch) -> None:
-    """The image that is asked with."""
+def show(patch: Patch, *, blue_marble: bool) -> None:
+    """The image that is asked with; ``blue_marble`` is what the model sees."""
     picture, words = st.columns([1, 2.4], vertical_alignment="center", gap="small")
     picture.image(preview.picture(patch), width=72)
-    words.caption(preview.caption(patch))
+    words.caption(preview.caption(patch, blue_marble=blue_marble))
     if uploaded() and (patch.gsd_m is None or st.session_state["gsd_m"]):
         st.number_input(
             "Metres a pixel", 0.01, 100_000.0, key="gsd_m", placeholder=f"{GSD_M:g}", help="This image does not say."
         )
 
 
-def how(asked: Asked) -> None:
-    """Ask for the options."""
+def how(asked: Asked, *, blue_marble: bool) -> None:
+    """Ask for the options. Ways to compare and images to search are there if ``blue_marble`` is what the model sees."""
     kind = asked.query.kind
-    st.selectbox("Compare", list(VIEW), format_func=VIEW.__getitem__, key=f"view_{kind}", help=VIEW_HELP)
+    if blue_marble:
+        st.selectbox("Compare", list(VIEW), format_func=VIEW.__getitem__, key=f"view_{kind}", help=VIEW_HELP)
     with st.expander("Options", icon=":material/tune:"):
-        st.segmented_control(
-            "Search among", TARGET, format_func=TARGET.__getitem__, key="target", help=TARGET_HELP, required=True
-        )
+        if blue_marble or asked.query.target == "tiles":  # a link may ask for them all the same
+            st.segmented_control(
+                "Search among", TARGET, format_func=TARGET.__getitem__, key="target", help=TARGET_HELP, required=True
+            )
         st.slider("How many", 1, K_MAX, key="k")
         st.number_input(
             "At least this far away (km)",

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data.errors import SamewhereError
 from data.home import home
 from indexer.home import default_index_path
-from indexer.snapshot import BUILDING, POINTER
+from indexer.snapshot import BUILDING, POINTER, Manifest, current_snapshot
 
 if TYPE_CHECKING:
     from indexer.progress import Progress
@@ -52,6 +53,18 @@ def standing(path: Path | None = None) -> Standing:
     if (path / BUILDING).is_dir():
         return "unfinished"
     return "there" if path.is_dir() and any(child.is_dir() for child in path.iterdir()) else "none"
+
+
+def has_tiles(path: Path | None = None) -> bool:
+    """Whether the index holds tiles, that is, whether its model sees the Blue Marble. True where it cannot be told.
+
+    The built-in model does. A SatCLIP pair sees Sentinel-2 alone, and compares in one way only.
+    """
+    path = path or default_index_path()
+    try:
+        return Manifest.read(current_snapshot(path), index=path).counts["tiles"] > 0
+    except (SamewhereError, OSError):
+        return True
 
 
 def ready_now() -> Ready | None:

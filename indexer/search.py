@@ -114,6 +114,11 @@ class SearchIndex:
             index._location()
         return index
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that a query may take."""
+        return tuple(self._location().views)
+
     def cells(self) -> pa.Table:
         """Every cell: ``id`` uint64 ascending, ``lon``, ``lat``, ``parent_0`` … ``parent_3``, ``country``."""
         return self._rows["cells"].table
@@ -258,7 +263,7 @@ class SearchIndex:
 
     def _weighted(self, query: Query, view: str | None) -> Vectors:
         """The query's vector as the view weights it, (D,)."""
-        views = self._location().views
+        views = self.views
         if view is not None and view not in views:
             raise QueryError(f"view {view!r} is unknown; this checkpoint has: {', '.join(views)}.")
         vector = self.query_vector(query)

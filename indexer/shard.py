@@ -64,7 +64,7 @@ def make_shard(path: Path, shard: Shard, *, pair: EncoderPair, parameters: Build
         marble = BlueMarble.open()
         vectors = pair.encode_image(marble.cut(lonlat, footprint_km=side_km), footprint_km=side_km)
         thumbnails = [
-            _jpeg(picture, parameters.jpeg_quality)
+            jpeg(picture, parameters.jpeg_quality)
             for part in np.array_split(
                 lonlat, -(-len(lonlat) // 32)
             )  # that few at a time fit the cache: 3 times faster
@@ -89,7 +89,7 @@ def make_shard(path: Path, shard: Shard, *, pair: EncoderPair, parameters: Build
         writer.write_table(rows)
 
 
-def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+def jpeg(picture: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
     """A (3, H, W) uint8 picture as a JPEG file."""
     file = io.BytesIO()
     Image.fromarray(np.moveaxis(picture, 0, -1)).save(file, "JPEG", quality=quality, subsampling=0)

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 import indexer.build
 import model.checkpoint
+from app import resources
 from app.answer import Answer
 from data.geo import great_circle_km
 from indexer import Query, SearchIndex
 from indexer.progress import Progress
+from model.checkpoint import save
+from model.satclip import SatCLIPConfig, SatCLIPNetwork
 from tests.app.conftest import CELL_RESOLUTION, TILE_RESOLUTION
 from tests.app.files import bad_files, blue_marble_patch
 from tests.app.standin import StandInPair
@@ -228,3 +232,31 @@ def test_distances_between_hits_are_kept(home: Path) -> None:
     apart = [great_circle_km(a, b) for n, a in enumerate(points) for b in points[:n]]
     assert min(apart) >= 1500
     assert min(hit.km or 0 for hit in hits) >= 1000
+
+
+def test_a_model_that_cannot_see_the_blue_marble_has_its_own_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "PAUSES", 1)
+    resources.forget()
+    torch.manual_seed(0)
+    config = SatCLIPConfig(
+        embed_dim=16, capacity=32, vision_layers=1, vision_width=64, vision_patch_size=32, image_resolution=64
+    )
+    save(SatCLIPNetwork(config), tmp_path / "tiny.ckpt", card={})
+    pair = model.checkpoint.load(str(tmp_path / "tiny.ckpt"))
+    indexer.build.build_index(tmp_path / "index", pair=pair, cell_resolution=2)
+    monkeypatch.setenv("SAMEWHERE_HOME", str(tmp_path))
+    page = open_page(place="12.49,41.89", view="smooth")
+    assert not page.error
+    assert len(answer(page).hits) == 10
+    assert all(picture.startswith("data:image/jpeg") for picture in answer(page).thumbnails)
+    assert any("one way only" in note for note in answer(page).notes)
+    assert {box.label for box in page.selectbox} == set()
+    assert not any("Blue Marble at 7.4 km" in caption.value for caption in page.caption)
+    page = open_page(place="12.49,41.89", target="tiles")
+    assert "holds no tiles" in page.error[0].value
+    page.segmented_control(key="target").set_value("cells").run()
+    assert not sound(page).error
+    page = open_page(sample="himalaya")  # a picture of the Blue Marble
+    assert "B01" in page.error[0].value
