@@ -111,9 +111,8 @@ def speed(count: int, rounds: int) -> None:
     assert difference < 1e-9, f"the loop and the encoder disagree by {difference:.1e}"
     seconds = medians(candidates, rounds)
     rate = {name: (len(few) if name == "loop" else count) / took for name, took in seconds.items()}
-    print(
-        f"| {torch.get_num_threads()} threads, {count:,} points, L = {DEGREES} | points a second | ÷ floor | ÷ loop |"
-    )
+    setting = f"{count:,} points, L = {DEGREES}, {torch.get_num_threads()} threads"
+    print(f"| {setting} | points a second | beside the floor | beside the loop |")
     print("|---|---|---|---|")
     for name in candidates:
         over = f"{rate['floor'] / rate[name]:.2f}× its time"
