@@ -1,6 +1,6 @@
 """Pictures of the app for the README, from a server that is already running.
 
-Example: python tools/screenshots.py http://127.0.0.1:8501 docs
+Example: python tools/screenshots.py http://127.0.0.1:8501 docs/images
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ FLAGS = [
     "--disable-background-networking",
 ]
 SHOTS = {
-    "app-place": ("/?place=31,30.8", (1400, 820), "light"),
-    "app-image": ("/?sample=himalaya", (1400, 820), "dark"),
-    "app-globe": ("/?place=-62.5,-5.5&map=globe", (1400, 820), "light"),
-    "app-narrow": ("/?sample=nile", (420, 1400), "light"),
+    "place": ("/?place=12.49,41.89", (1400, 900), "light"),
+    "image": ("/?sample=himalaya", (1400, 900), "dark"),
 }
 """Name, link, (width, height) in pixels, colour scheme."""
 DRAWING_MS = 8000
