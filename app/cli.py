@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from app.commands import evaluate, index, models, search, train
+from app.commands import dataset, evaluate, index, models, search, train
 from data.errors import SamewhereError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command(name="search", epilog=search.EPILOG)(search.search)
 app.command(name="train", epilog=train.EPILOG)(train.train)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
+app.add_typer(dataset.app, name="data")
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ class Country(TypedDict):
     name: str
     numeric: int
     aliases: list[str]
+    continent: str
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,15 @@ def country_of(lonlat: ArrayLike) -> Strings:
     Labels reach 30 km over the sea, so that places on a coast drawn coarsely still have their country.
     """
     return _decode("country", lonlat, {entry["numeric"]: code for code, entry in _table().items()})
+
+
+def continent_of(lonlat: ArrayLike) -> Strings:
+    """GeoNames' continents at (N, 2) degrees: AF, AN, AS, EU, NA, OC, SA, or ``''``; (N,) text.
+
+    A place belongs to its country's continent, so all of Russia is in EU, all of Turkey in AS.
+    """
+    table = {code: entry["continent"] for code, entry in _table().items()}
+    return np.array([table.get(code, "") for code in country_of(lonlat).tolist()], dtype="<U2")
 
 
 def country_name(code: str) -> str:

@@ -18,6 +18,14 @@ class PatchError(SamewhereError):
     """An image that cannot be read as a patch."""
 
 
+class SkippedPatch(PatchError):  # noqa: N818  # no mistake: the patch is left out on purpose
+    """A patch that a source leaves out, as one under 10 kB."""
+
+
+class SourceError(SamewhereError):
+    """A source of patches, or a dataset of them, that is missing, damaged, or cannot be reached."""
+
+
 class CheckpointError(SamewhereError):
     """A checkpoint that is missing, damaged, or unknown."""
 

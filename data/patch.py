@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
-from rasterio.warp import transform as warp_transform
 
 from data.bands import (
     BASELINE_0400_OFFSET,
@@ -35,6 +34,7 @@ from data.bands import (
 )
 from data.errors import CoordinateError, PatchError
 from data.geo import validate_lonlat
+from data.outline import outline_of
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_VALUES = 50_000_000
@@ -59,6 +59,7 @@ class Patch:
         gsd_m: metres on the ground a pixel, or None.
         acquired: when, or None.
         source: the file's name or the collection.
+        footprint: (4, 2) degrees, the corners clockwise from the top left with longitudes continuous, or None.
     """
 
     pixels: NDArray[np.float32]
@@ -67,6 +68,7 @@ class Patch:
     gsd_m: float | None = None
     acquired: datetime | None = None
     source: str = ""
+    footprint: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no encoder can take.
@@ -200,7 +202,7 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
                 if bands is None:
                     raise PatchError(f"{label}: a GeoTIFF of {dataset.count} unnamed bands. {WANTED}.")
                 data = dataset.read(masked=True)
-                place, gsd_m = _georeference(dataset)
+                georeference = _georeference(dataset)
                 acquired = _time(dataset.tags())
     except RasterioError as error:
         raise PatchError(
@@ -215,26 +217,22 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
     return {
         "values": np.ma.masked_array(values, hidden),
         "bands": bands,
-        "lonlat": place,
-        "gsd_m": gsd_m,
         "acquired": acquired,
+        **georeference,
     }
 
 
-def _georeference(dataset: Any) -> tuple[tuple[float, float] | None, float | None]:
-    """Centre in degrees and metres a pixel, both None where there is no coordinate system."""
-    if dataset.crs is None:
-        return None, None
-    left, bottom, right, top = dataset.bounds
-    x, y = (left + right) / 2, (bottom + top) / 2
-    lon, lat = (values[0] for values in warp_transform(dataset.crs, "EPSG:4326", [x], [y]))
+def _georeference(dataset: Any) -> dict[str, Any]:
+    """Centre, metres a pixel and outline; nothing where there is no georeference, or none on the globe."""
+    if dataset.crs is None or dataset.transform.is_identity:
+        return {}
     try:
-        point = validate_lonlat((lon, lat))[0]
+        centre, corners = outline_of(dataset.crs, dataset.transform, dataset.width, dataset.height)
     except CoordinateError:
-        return None, None
+        return {}
     pixel = abs(dataset.transform.e)
     metres = pixel * (METRES_PER_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1])
-    return (float(point[0]), float(point[1])), float(metres)
+    return {"lonlat": centre, "gsd_m": float(metres), "footprint": corners}
 
 
 def _time(tags: dict[str, str]) -> datetime | None:
@@ -325,15 +323,18 @@ def _load_array(content: bytes, label: str) -> NDArray[Any]:
 def _scale(values: Any, bands: tuple[str, ...], offset: float | None) -> NDArray[np.float32]:
     """Digital numbers, reflectance or bytes to float32 values with NaN for nodata."""
     raw = np.ma.asarray(values)
-    pixels = np.ma.filled(raw.astype(np.float32), np.nan)
-    pixels[~np.isfinite(pixels)] = np.nan
+    pixels = np.ma.getdata(raw).astype(np.float32)  # a copy, so what follows may work in place
+    hidden = np.ma.getmaskarray(raw) if raw.dtype.kind != "f" else np.ma.getmaskarray(raw) | ~np.isfinite(pixels)
+    np.copyto(pixels, np.nan, where=hidden)
     if set(bands) == set(DISPLAY_BANDS):
         return np.asarray(pixels / 255 if raw.dtype == np.uint8 or np.nanmax(pixels, initial=0) > 2 else pixels)
     if raw.dtype == np.uint8:
         return np.asarray(pixels / 255)
     if raw.dtype.kind == "f" and not np.nanmax(pixels, initial=0) > 2:
         return np.asarray(pixels)
-    return np.asarray((pixels - (guess_offset(pixels) if offset is None else offset)) / QUANTIFICATION)
+    pixels -= guess_offset(pixels) if offset is None else offset
+    pixels /= QUANTIFICATION
+    return pixels
 
 
 def guess_offset(digital_numbers: NDArray[np.float32]) -> float:
@@ -345,9 +346,6 @@ def guess_offset(digital_numbers: NDArray[np.float32]) -> float:
     Args:
         digital_numbers: (C, H, W), NaN for nodata.
     """
-    flat = digital_numbers.reshape(len(digital_numbers), -1)
-    flat = flat[:, np.isfinite(flat).all(axis=0)]
-    if not flat.size:
-        return 0.0
-    darkest = float(np.percentile(flat, 0.1, axis=1).min())
-    return BASELINE_0400_OFFSET if darkest >= BASELINE_0400_OFFSET else 0.0
+    valid = np.isfinite(digital_numbers).all(axis=0)
+    dark = np.count_nonzero((digital_numbers < BASELINE_0400_OFFSET) & valid, axis=(1, 2))
+    return BASELINE_0400_OFFSET if valid.any() and dark.max() <= valid.sum() / 1000 else 0.0

@@ -1,74 +1,23 @@
-"""Durable writing: a file is whole under its name or not there at all, and trouble with the disk is a sentence.
-
-Owns fsync, renaming and checksums. Refuses to leave a temporary file behind when writing fails; a kill may leave one,
-under a name that nothing reads.
-"""
+"""Trouble with an index's disk, as a sentence. Writing itself is :mod:`data.files`."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import hashlib
-import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
+from data import files
 from data.errors import IndexStoreError
+from data.files import durable, sha256, sync_directory
 
-TEMPORARY = ".part"
-
-
-@contextlib.contextmanager
-def durable(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under ``path`` only when the block ends well, and is then on the disk."""
-    temporary = path.with_name(path.name + TEMPORARY)
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+__all__ = ["disk_errors", "durable", "sha256", "sync_directory"]
 
 
-def sync_directory(path: Path) -> None:
-    """Put a directory's entries on the disk: without this a rename may be forgotten in a power cut."""
-    if os.name == "nt":  # directories cannot be opened there, and renames are journalled
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn the operating system's refusals inside the block into one sentence about ``path``.
-
-    Raises:
-        IndexStoreError: the disk is full, the directory is not writable, or the like.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = (
-                "Free some space (an index of the whole Earth needs about 600 MB while it is built) and run it again."
-            )
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = "Choose a directory you may write to, with --path or SAMEWHERE_HOME."
-        else:
-            advice = "Check the disk and run it again."
-        raise IndexStoreError(f"{doing} {path} failed: {reason}. {advice}") from error
+def disk_errors(path: Path, doing: str) -> AbstractContextManager[None]:
+    """Turn the operating system's refusals inside the block into an :class:`IndexStoreError` about ``path``."""
+    return files.disk_errors(
+        path,
+        doing,
+        kind=IndexStoreError,
+        full="Free some space (an index of the whole Earth needs about 600 MB while it is built) and run it again.",
+        denied="Choose a directory you may write to, with --path or SAMEWHERE_HOME.",
+    )

