@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from app.commands import dataset, evaluate, index, models, search, train
+from app.commands import data_pull, data_stac, dataset, evaluate, index, models, search, train
 from data.errors import SamewhereError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.command(name="search", epilog=search.EPILOG)(search.search)
 app.command(name="train", epilog=train.EPILOG)(train.train)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
+dataset.app.command(name="pull", epilog=data_pull.EPILOG)(data_pull.pull)
+dataset.app.command(name="stac", epilog=data_stac.EPILOG)(data_stac.stac)
 app.add_typer(dataset.app, name="data")
 
 

@@ -71,7 +71,7 @@ def disk_errors(path: Path, doing: str, *, kind: type[SamewhereError], full: str
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         advice = "Check the disk and run it again."
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             advice = full
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             advice = denied

@@ -19,6 +19,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,6 @@ class _Job:
     root: str
     keep_pixels: bool
     shard_size: int
-    threads: int
     known: set[str] = field(default_factory=set)
 
     @property
@@ -114,7 +114,7 @@ def ingest(
     Raises:
         SourceError: another process is writing, or the disk refuses; nothing half-written is left under its name.
     """
-    job = _Job(source, dataset, str(root), keep_pixels, shard_size, threads)
+    job = _Job(source, dataset, str(root), keep_pixels, shard_size)
     with disk_errors(
         dataset,
         "Writing",
@@ -129,12 +129,14 @@ def ingest(
         except filelock.Timeout as error:
             raise SourceError(f"{dataset}: another process is adding patches. Wait until it has ended.") from error
         try:
-            return _run(job, progress)
+            # One pool for the whole job: sources keep files open for each thread.
+            with ThreadPoolExecutor(threads, "read") as pool:
+                return _run(job, pool, progress)
         finally:
             lock.release()
 
 
-def _run(job: _Job, progress: Progress | None) -> IngestReport:
+def _run(job: _Job, pool: ThreadPoolExecutor, progress: Progress | None) -> IngestReport:
     there = read_rows(job.dataset)
     job.known = set(there["id"].to_pylist())
     addresses, resumed = job.source.addresses, 0
@@ -144,7 +146,7 @@ def _run(job: _Job, progress: Progress | None) -> IngestReport:
             resumed += 1
             job.known.update(pq.read_table(job.shard(number)[0], columns=["id"])["id"].to_pylist())
         else:
-            _make_shard(job, number, [addresses[row] for row in rows])
+            _make_shard(job, number, [addresses[row] for row in rows], pool)
         if progress:
             progress(rows.stop, len(addresses))
     report = _merge(job, there, len(ranges), resumed)
@@ -154,12 +156,12 @@ def _run(job: _Job, progress: Progress | None) -> IngestReport:
     return report
 
 
-def _make_shard(job: _Job, number: int, addresses: Sequence[str]) -> None:
+def _make_shard(job: _Job, number: int, addresses: Sequence[str], pool: ThreadPoolExecutor) -> None:
     """Read a shard and commit it."""
     path, report_path = job.shard(number)
     report, tables, pixels = ShardReport(), [SCHEMA.empty_table()], f"{job.name}-{number:06d}.parquet"
     kept: list[dict[str, object]] = []
-    for record in read_all(job.source, addresses, report, threads=job.threads):
+    for record in read_all(job.source, addresses, report, pool=pool):
         try:
             row = make_table([record], kind=job.source.kind, root=job.root, pixels=pixels if job.keep_pixels else None)
         except PatchError as error:

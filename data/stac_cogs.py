@@ -8,6 +8,7 @@ point to further files. Reasons for a failure never repeat an address with its s
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ HTTP_WORDS = {
 }
 
 
-HTTP_CODE = re.compile(r"(?:response code|error code|HTTP error)\D{0,4}(\d{3})")
+HTTP_CODE = re.compile(r"(?:response code|error code|status code|too many)\D{0,4}(\d{3})")
 
 
 @dataclass(frozen=True)
@@ -97,19 +98,34 @@ def read_window(href: str, grid: Grid, options: Mapping[str, Any]) -> NDArray[np
                 raise PatchError(f"it holds {raster.dtypes[0]}, not the digital numbers of a product (uint16).")
             return np.asarray(window.read(1), dtype=np.uint16)
     except (RasterioError, OSError, ValueError) as error:
-        raise PatchError(f"{reason_of(error)}.") from error
+        reason = reason_of(error)
+        if not reason.startswith(("HTTP 403", "HTTP 404")):  # these stay as they are
+            _forget(href)
+        raise PatchError(f"{reason}.") from error
+
+
+def _forget(href: str) -> None:
+    """Have GDAL ask anew next time: for the rest of the process it takes a file as missing whose connection once broke.
+
+    A file that may not be kept in its cache is dropped from it when it is closed. To open it so costs no request after
+    a stall, and one after a status such as 503.
+    """
+    with (
+        contextlib.suppress(RasterioError, OSError),
+        rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/", GDAL_HTTP_TIMEOUT=1, GDAL_HTTP_MAX_RETRY=0),
+        rasterio.open(href, driver="GTiff"),
+    ):
+        pass
 
 
 def reason_of(error: BaseException) -> str:
     """What GDAL or an HTTP library says, in a few words, without addresses."""
     texts, link = [], error
     while link is not None:  # the reason stands in the first cause, the name of the file in the last
-        texts.append(str(link))
+        texts.append(f"{link} status code {link.status_code}" if hasattr(link, "status_code") else str(link))
         link = link.__cause__ or link.__context__  # type: ignore[assignment]
     text = " ".join(texts)
-    if found := re.search(
-        r"(?:response code(?: on \S+)?|HTTP error code|HTTP error|error code|Status)\D{0,3}(\d{3})", text
-    ):
+    if found := HTTP_CODE.search(text):
         code = int(found[1])
         return f"HTTP {code}" + (f" ({HTTP_WORDS[code]})" if code in HTTP_WORDS else "")
     if re.search(r"timed? ?out|too slow", text, re.IGNORECASE):

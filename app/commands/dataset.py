@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands import data_pull
-
 if TYPE_CHECKING:
     from data.ingest import IngestReport
 
 app = typer.Typer(help="Bring patches in, and look at what is there.", no_args_is_help=True)
-app.command(name="pull", epilog=data_pull.EPILOG)(data_pull.pull)
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the dataset.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -91,7 +88,7 @@ def describe(name: NameArgument, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
-    facts["bytes"] = f"{facts['bytes'] / 1e6:,.1f} MB"
+    facts["size"] = f"{facts.pop('bytes') / 1e6:,.1f} MB"
     facts["extent"] = facts["extent"] and ", ".join(f"{value:.4f}" for value in facts["extent"])
     for key, value in facts.items():
         if isinstance(value, dict):
@@ -152,11 +149,7 @@ def _summary(name: str) -> dict[str, Any]:
     from data.catalogue import Catalogue
 
     facts = Catalogue.open(name).describe()
-    return {
-        "name": name,
-        **{key: facts[key] for key in ("count", "first", "last")},
-        "MB": round(facts["bytes"] / 1e6, 1),
-    }
+    return {"name": name, **{key: facts[key] for key in ("count", "first", "last", "bytes")}}
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
@@ -167,7 +160,8 @@ def _table(rows: list[dict[str, Any]]) -> None:
     told = [column for column in rows[0] if any(row[column] is not None for row in rows)]
     table = Table(box=box.SIMPLE)
     for column in told:
-        table.add_column(column.replace("_percent", " %"), overflow="ellipsis", no_wrap=True)
+        width = max(len(_text(row[column])) for row in rows) if column != "address" else 0
+        table.add_column(column.replace("_percent", " %"), overflow="ellipsis", no_wrap=True, min_width=width)
     for row in rows:
         table.add_row(*(_text(row[column]) for column in told))
     Console().print(table)

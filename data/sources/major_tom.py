@@ -87,7 +87,7 @@ class MajorTomSource:
                 self._row_starts[name] = np.cumsum([0, *counts])
                 addresses += [f"{name}#{row}" for row in range(sum(counts))]
         self.addresses: Sequence[str] = addresses
-        if not addresses:
+        if len(addresses) == len(self._damaged):
             wanted = (
                 f"{root}: no Parquet of MajorTOM there: no row with the columns {', '.join(sorted(VISIBLE_BANDS))}."
             )

@@ -91,12 +91,9 @@ class SafeSource:
                 rows, columns = (range(0, side - patch_px + 1, patch_px) for side in (tile.height, tile.width))
                 addresses += [f"{name}#{row},{column}" for row in rows for column in columns]
         self.addresses: Sequence[str] = addresses
-        if not self._tiles:
-            raise SourceError(next(iter(self._damaged.values()), f"{root}: no Sentinel-2 product there."))
-        if not addresses:
-            raise SourceError(
-                f"{root}: no tile there is as large as a patch of {patch_px} pixels. Take smaller patches."
-            )
+        if len(addresses) == len(self._damaged):
+            none = f"{root}: no Sentinel-2 product there of at least {patch_px} pixels on a side."
+            raise SourceError(none if self._tiles else next(iter(self._damaged.values()), none))
 
     def read(self, address: str) -> Record:
         """Read one patch.
@@ -137,8 +134,8 @@ class SafeSource:
     def _images(self, name: str, tile: _Tile) -> Mapping[str, Any]:
         """Open images of one product; they stay open, as GDAL's memory of decoded blocks goes with them.
 
-        Its blocks are 1024 pixels wide. Measured on a tile of 2,040 pixels, L2A, one core: 11 patches of 256 pixels a second,
-        0.5 where the images are opened anew for each. A row of patches across a whole tile touches 170 MB of blocks.
+        Its blocks are 1024 pixels wide. Measured on a tile of 2,040 pixels, L2A, one core: 11 patches of 256 pixels a
+        second, 0.5 where the images are opened anew for each. A row of patches across a whole tile touches 170 MB.
         """
         if getattr(self._open, "name", None) != name:
             if hasattr(self._open, "stack"):

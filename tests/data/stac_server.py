@@ -16,7 +16,8 @@ from pathlib import Path
 
 
 class FileServer:
-    """Serves ``content`` by path, in ranges. The first part of a path may be a fault: a status, "stall" or "flaky".
+    """Serves ``content`` by path, in ranges. The first part of a path may be a fault: a status, "stall", or
+    "flaky" and "stuck", which answer 503 and stall but once.
 
     Attributes:
         content: by path without the fault.
@@ -60,12 +61,12 @@ class FileServer:
         path = request.path.partition("?")[0].lstrip("/")
         fault, _, rest = path.partition("/")
         self.asked[path] += 1
-        if fault == "stall":
+        if fault == "stall" or (fault == "stuck" and self.asked[path] == 1):
             self.closing.wait(20)
             request.close_connection = True
             return
         status = int(fault) if fault.isdecimal() else 503 if fault == "flaky" and self.asked[path] == 1 else None
-        body = self.content.get(rest if fault in ("flaky",) or fault.isdecimal() else path)
+        body = self.content.get(rest if fault in ("flaky", "stuck") or fault.isdecimal() else path)
         if status or body is None:
             request.send_response(status or 404)
             request.send_header("Content-Length", "0")

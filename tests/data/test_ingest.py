@@ -3,6 +3,10 @@
 import errno
 import itertools
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import filelock
 import numpy as np
@@ -148,6 +152,26 @@ def test_a_second_writer_is_refused(tmp_path):
         pytest.raises(SourceError, match="another process is adding patches"),
     ):
         ingest(DrawnSource(), tmp_path, keep_pixels=False)
+
+
+def test_a_disk_that_takes_no_more_is_a_sentence_and_leaves_nothing_half_written(tmp_path):
+    script = f"""
+import resource, signal
+from pathlib import Path
+from data.ingest import ingest
+from tests.data.a_source import DrawnSource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    ingest(DrawnSource(), Path({str(tmp_path)!r}), keep_pixels=True, shard_size=16)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.startswith("SourceError Writing") and "Free some space and run it again" in done.stdout
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*.parquet"))
+    assert ingest(DrawnSource(), tmp_path, keep_pixels=True, shard_size=16).total == 60
 
 
 def test_a_full_disk_is_a_sentence_and_the_next_run_goes_on(tmp_path, monkeypatch):

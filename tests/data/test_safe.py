@@ -95,6 +95,13 @@ def test_agrees_with_gdals_reader_of_products(tmp_path, level):
     assert sorted(seen) == sorted(patch.bands)
 
 
+def test_found_by_content(tmp_path):
+    root, _ = write_safe(tmp_path / "products", side=300)
+    for path, name in ((root, root.name), (root.parent, root.name), (zipped(root, tmp_path / "a.dat"), "a.dat")):
+        source = open_source(path)
+        assert (source.kind, list(source.addresses)) == ("safe", [f"{name}#0,0"])
+
+
 def test_squares_outside_the_swath_are_left_out(tmp_path):
     root, _ = write_safe(tmp_path, swath=60)
     report, source = ShardReport(), open_safe(root, patch_px=40)
@@ -119,7 +126,6 @@ def test_folder_of_products(product, tmp_path):
     shutil.copytree(root, tmp_path / root.name)
     zipped(root, tmp_path / "a.zip")
     (tmp_path / "b.zip").write_bytes(b"PK\3\4 cut short")
-    assert open_source(tmp_path).kind == "safe"
     source = open_safe(tmp_path, patch_px=120)
     assert list(source.addresses) == [f"{root.name}#0,0", "a.zip#0,0", "b.zip"]
     report = ShardReport()
@@ -190,7 +196,7 @@ def test_addresses_and_sizes_that_do_not_exist(product, tmp_path):
             source.read(address)
     with pytest.raises(SourceError, match="must be 8…1024 pixels"):
         open_safe(product[0], patch_px=4)
-    with pytest.raises(SourceError, match="no tile there is as large as a patch of 256 pixels"):
+    with pytest.raises(SourceError, match="no Sentinel-2 product there of at least 256 pixels"):
         open_safe(product[0])
     with pytest.raises(SourceError, match="no Sentinel-2 product there"):
         SafeSource(tmp_path, [])
