@@ -26,9 +26,10 @@ from typing import Any
 
 import filelock
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.errors import PatchError, SourceError
+from data.errors import SamewhereError, SourceError
 from data.files import disk_errors, durable
 from data.rows import PIXELS, SCHEMA, encode_pixels, geo_metadata, make_table
 from data.sources.base import Failure, ShardReport, Source, read_all, shard_ranges
@@ -73,7 +74,9 @@ class _Job:
     root: str
     keep_pixels: bool
     shard_size: int
+    trust_addresses: bool
     known: set[str] = field(default_factory=set)
+    at_hand: set[str] = field(default_factory=set)
 
     @property
     def name(self) -> str:
@@ -99,6 +102,7 @@ def ingest(
     progress: Progress | None = None,
     root: str | Path = "",
     threads: int = 4,
+    trust_addresses: bool = False,
 ) -> IngestReport:
     """Add what a source holds to a dataset.
 
@@ -110,11 +114,13 @@ def ingest(
         progress: called with patches done and patches in all, after every shard.
         root: from which ``data.sources.open_source`` opens the source again.
         threads: patches that are read at a time.
+        trust_addresses: do not read again what the dataset has from the same root and address, as where reading is a
+            download. Files on a disk may have changed; those are read, and known by their content.
 
     Raises:
         SourceError: another process is writing, or the disk refuses; nothing half-written is left under its name.
     """
-    job = _Job(source, dataset, str(root), keep_pixels, shard_size)
+    job = _Job(source, dataset, str(root), keep_pixels, shard_size, trust_addresses)
     with disk_errors(
         dataset,
         "Writing",
@@ -139,6 +145,8 @@ def ingest(
 def _run(job: _Job, pool: ThreadPoolExecutor, progress: Progress | None) -> IngestReport:
     there = read_rows(job.dataset)
     job.known = set(there["id"].to_pylist())
+    if job.trust_addresses:
+        job.at_hand = set(there.filter(pc.field("root") == job.root)["address"].to_pylist())
     addresses, resumed = job.source.addresses, 0
     ranges = shard_ranges(len(addresses), job.shard_size)
     for number, rows in enumerate(ranges):
@@ -146,7 +154,7 @@ def _run(job: _Job, pool: ThreadPoolExecutor, progress: Progress | None) -> Inge
             resumed += 1
             job.known.update(pq.read_table(job.shard(number)[0], columns=["id"])["id"].to_pylist())
         else:
-            _make_shard(job, number, [addresses[row] for row in rows], pool)
+            _make_shard(job, number, [addresses[row] for row in rows if addresses[row] not in job.at_hand], pool)
         if progress:
             progress(rows.stop, len(addresses))
     report = _merge(job, there, len(ranges), resumed)
@@ -159,12 +167,12 @@ def _run(job: _Job, pool: ThreadPoolExecutor, progress: Progress | None) -> Inge
 def _make_shard(job: _Job, number: int, addresses: Sequence[str], pool: ThreadPoolExecutor) -> None:
     """Read a shard and commit it."""
     path, report_path = job.shard(number)
-    report, tables, pixels = ShardReport(), [SCHEMA.empty_table()], f"{job.name}-{number:06d}.parquet"
+    report, tables = ShardReport(), [SCHEMA.empty_table()]
     kept: list[dict[str, object]] = []
     for record in read_all(job.source, addresses, report, pool=pool):
         try:
-            row = make_table([record], kind=job.source.kind, root=job.root, pixels=pixels if job.keep_pixels else None)
-        except PatchError as error:
+            row = make_table([record], kind=job.source.kind, root=job.root)
+        except SamewhereError as error:
             report.failed.append(Failure(record.address, str(error)))
             report.read -= 1
             continue
@@ -175,19 +183,24 @@ def _make_shard(job: _Job, number: int, addresses: Sequence[str], pool: ThreadPo
         tables.append(row)
         if job.keep_pixels:
             kept.append({"id": name, "tiff": encode_pixels(record.patch)})
+    rows = pa.concat_tables(tables)
     if kept:
+        # Named by the patches in it: the same addresses again, when some had failed, must not write over this file.
+        pixels = hashlib.sha256("".join(rows["id"].to_pylist()).encode()).hexdigest()[:32] + ".parquet"
         (job.dataset / KEPT).mkdir(exist_ok=True)
         with durable(job.dataset / KEPT / pixels) as file:
             pq.write_table(pa.Table.from_pylist(kept, PIXELS), file, compression="none", row_group_size=PIXEL_GROUP)
+        place = SCHEMA.get_field_index("pixels")
+        rows = rows.set_column(place, SCHEMA.field(place), pa.array([pixels] * len(rows), pa.string()))
     with durable(path) as file:
-        pq.write_table(pa.concat_tables(tables), file)
+        pq.write_table(rows, file)
     with durable(report_path) as file:
         file.write(json.dumps(as_plain(report)).encode())
 
 
 def _merge(job: _Job, there: pa.Table, shards: int, resumed: int) -> IngestReport:
     """Put the shards' rows beside those that are there, and their reports together."""
-    tables, read, skipped, failed = [there], 0, Counter[str](), []
+    tables, read, skipped, failed = [SCHEMA.empty_table()], 0, Counter[str](), []
     for number in range(shards):
         path, report_path = job.shard(number)
         tables.append(pq.read_table(path, schema=SCHEMA))
@@ -195,8 +208,11 @@ def _merge(job: _Job, there: pa.Table, shards: int, resumed: int) -> IngestRepor
         read += content["read"]
         skipped.update(content["skipped"])
         failed += [Failure(**failure) for failure in content["failed"]]
-    table = pa.concat_tables(tables).sort_by([("h3_7", "ascending"), ("id", "ascending")])
-    added = len(table) - len(there)
+    # Shards may be older than the rows: another job came between, or this one was killed after it had merged them.
+    new = pa.concat_tables(tables)
+    new = new.filter(pc.invert(pc.is_in(new["id"], value_set=there["id"])))
+    table = pa.concat_tables([there, new]).sort_by([("h3_7", "ascending"), ("id", "ascending")])
+    added = len(new)
     if added or not (job.dataset / ROWS).exists():
         write_rows(job.dataset, table)
     return IngestReport(read, added, skipped, tuple(failed), len(table), resumed)

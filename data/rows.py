@@ -72,19 +72,20 @@ def patch_id(record: Record) -> str:
     return digest.hexdigest()[:32]
 
 
-def make_table(records: Sequence[Record], *, kind: str, root: str, pixels: str | None) -> pa.Table:
-    """Rows of some records.
+def make_table(records: Sequence[Record], *, kind: str, root: str) -> pa.Table:
+    """Rows of some records, without the name of a file that keeps their pixels.
 
     Args:
         records: each with a place.
         kind: of their source.
         root: of their source, to read them again.
-        pixels: name of the file that keeps their pixels, or None where they stay in the source.
 
     Raises:
-        PatchError: a record has no place.
+        PatchError: a record has no place, or an outline that is nowhere.
+        CoordinateError: a record's place is not on Earth.
     """
     lonlat = np.array([place_of(record) for record in records], dtype=np.float64).reshape(-1, 2)
+    lonlat[:, 0] = wrap_lon(lonlat[:, 0])  # a box would never find 200° E
     finest = cell_of(lonlat, FINEST) if len(records) else np.empty(0, dtype=np.uint64)
     outlines = [ground_of(record) for record in records]
     shapes = np.array([shape_of(outline) for outline in outlines], dtype=object)
@@ -105,7 +106,7 @@ def make_table(records: Sequence[Record], *, kind: str, root: str, pixels: str |
         "kind": [kind] * len(records),
         "root": [root] * len(records),
         "address": [record.address for record in records],
-        "pixels": [pixels] * len(records),
+        "pixels": [None] * len(records),
         "bbox": [bbox_of(outline) for outline in outlines],
         "geometry": shapely.to_wkb(shapes).tolist() if len(records) else [],
     }
@@ -126,8 +127,15 @@ def place_of(record: Record) -> tuple[float, float]:
 
 
 def ground_of(record: Record) -> Floats:
-    """Outline of a record, (N, 2) degrees with continuous longitudes; a point where none is known."""
-    return np.array([place_of(record)]) if record.footprint is None else record.footprint
+    """Outline of a record, (N, 2) degrees with continuous longitudes; a point where none is known.
+
+    Raises:
+        PatchError: a corner is not a number, as where a projection ends.
+    """
+    outline = np.array([place_of(record)]) if record.footprint is None else record.footprint
+    if not np.isfinite(outline).all():
+        raise PatchError(f"{record.address}: its outline is not on Earth. Check its coordinate system and transform.")
+    return outline
 
 
 def shape_of(outline: Floats) -> shapely.Geometry:

@@ -52,7 +52,15 @@ def stac(
     typer.echo(f"{api}: {source.items:,} items for {len(source.addresses):,} patches", err=True)
     root = f"{chosen.url}?collections={collection}&datetime={datetime or '..'}&cloud={max_cloud:g}&size={size}"
     with dataset.progress_bar(f"{name}: patches") as show:
-        report = ingest(source, path, keep_pixels=True, progress=show, root=root, threads=chosen.connections)
+        report = ingest(
+            source,
+            path,
+            keep_pixels=True,
+            progress=show,
+            root=root,
+            threads=chosen.connections,
+            trust_addresses=True,
+        )
     passed = list(source.passed_over.values())
     for failure in passed[:LISTED]:
         typer.echo(f"  passed over: {failure.address}: {failure.reason}", err=True)

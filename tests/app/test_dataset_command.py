@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -82,8 +83,13 @@ def test_what_is_wrong_is_one_sentence(run, words, message):
 
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real Sentinel-2 patches beside the checkout")
-def test_real_patches_lie_where_their_index_says(run, tmp_path):
-    assert run("add", SHARED, "--name", "s2-sample")[0] == 0
+@pytest.mark.parametrize("with_index", [True, False])
+def test_real_patches_lie_where_their_index_says(run, tmp_path, with_index):
+    folder = SHARED
+    if not with_index:  # then the place comes from the georeference alone, and the index is an oracle
+        folder = tmp_path / "tiffs"
+        shutil.copytree(SHARED, folder, ignore=shutil.ignore_patterns("index.csv"))
+    assert run("add", folder, "--name", "s2-sample")[0] == 0
     table = Catalogue.open("s2-sample").query()
     places = {row["address"]: (row["lon"], row["lat"]) for row in table.to_pylist()}
     with (SHARED / "index.csv").open() as file:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -16,9 +17,9 @@ import shapely
 
 import data.files
 from data.catalogue import Catalogue
-from data.errors import SourceError
+from data.errors import PatchError, SourceError
 from data.geo import cell_of, cell_parent
-from data.ingest import ADDING, LOCK, REPORT, ROWS, ingest
+from data.ingest import ADDING, KEPT, LOCK, REPORT, ROWS, ingest
 from data.rows import decode_pixels, encode_pixels
 from tests.data.a_source import DrawnSource
 
@@ -75,6 +76,16 @@ def test_a_broken_off_job_goes_on_at_its_shard_and_ends_with_the_same_bytes(tmp_
     }
 
 
+def test_what_was_downloaded_is_not_downloaded_again(tmp_path):
+    ingest(DrawnSource(spoiled=True), tmp_path, keep_pixels=True, root="here", trust_addresses=True)
+    mended = DrawnSource()
+    report = ingest(mended, tmp_path, keep_pixels=True, root="here", trust_addresses=True)
+    assert len(mended.reads) == report.added == 13 and report.total == 60
+    elsewhere = DrawnSource()
+    assert ingest(elsewhere, tmp_path, keep_pixels=True, root="there", trust_addresses=True).added == 0
+    assert len(elsewhere.reads) == 60
+
+
 def test_what_fails_is_named_and_the_rest_goes_on(tmp_path):
     report = ingest(DrawnSource(spoiled=True), tmp_path, keep_pixels=False, shard_size=16)
     assert report.skipped == {"below 10 kB": 6}
@@ -85,6 +96,84 @@ def test_what_fails_is_named_and_the_rest_goes_on(tmp_path):
     assert report.read == report.added == 60 - 6 - 7
     kept = json.loads((tmp_path / REPORT).read_text())
     assert kept["skipped"] == {"below 10 kB": 6} and len(kept["failed"]) == 7
+
+
+def test_what_failed_is_added_later_and_the_pixels_kept_before_stay(tmp_path):
+    class Ill(DrawnSource):
+        def read(self, address):
+            if address == "drawn-0003":
+                raise PatchError("HTTP 500")
+            return super().read(address)
+
+    assert len(ingest(Ill(20), tmp_path, keep_pixels=True, shard_size=16).failed) == 1
+    before = files(tmp_path / KEPT)
+    report = ingest(DrawnSource(20), tmp_path, keep_pixels=True, shard_size=16)
+    assert (report.added, report.total) == (1, 20)
+    assert before.items() < files(tmp_path / KEPT).items()
+    catalogue, source = Catalogue(tmp_path), DrawnSource(20)
+    for name, address in catalogue.query().select(["id", "address"]).to_pandas().itertuples(index=False):
+        np.testing.assert_allclose(catalogue.read(name).patch.pixels, source.read(address).patch.pixels, atol=1e-7)
+
+
+def test_a_kill_after_the_merge_adds_nothing_twice(tmp_path, monkeypatch):
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("data.ingest.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(DrawnSource(20), tmp_path, keep_pixels=True)
+    rows = (tmp_path / ROWS).read_bytes()
+    report = ingest(DrawnSource(20), tmp_path, keep_pixels=True)
+    assert (report.added, report.total) == (0, 20)
+    assert (tmp_path / ROWS).read_bytes() == rows
+
+
+def test_another_job_with_the_same_patches_comes_between(tmp_path):
+    class Breaks(DrawnSource):
+        def read(self, address):
+            if address == "drawn-0018":
+                raise KeyboardInterrupt
+            return super().read(address)
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(Breaks(20), tmp_path, keep_pixels=True, shard_size=8, threads=1)
+    assert ingest(DrawnSource(20), tmp_path, keep_pixels=True, shard_size=5).total == 20
+    report = ingest(DrawnSource(20), tmp_path, keep_pixels=True, shard_size=8)
+    assert (report.resumed_shards, report.added, report.total) == (2, 0, 20)
+    assert len(set(pq.read_table(tmp_path / ROWS)["id"].to_pylist())) == 20
+
+
+@pytest.mark.parametrize(
+    ("lonlat", "corner", "reason"),
+    [((20.0, 95.0), 0.0, "latitude 95"), ((np.nan, 5.0), 0.0, "finite"), ((20.0, 5.0), np.inf, "is not on Earth")],
+)
+def test_a_patch_nowhere_on_earth_fails_alone(tmp_path, lonlat, corner, reason):
+    class Astray(DrawnSource):
+        def read(self, address):
+            record = super().read(address)
+            if address != "drawn-0002":
+                return record
+            outline = np.array([(20, 5), (21, 5), (21, corner)])
+            return replace(record, patch=replace(record.patch, lonlat=lonlat), footprint=outline)
+
+    report = ingest(Astray(5), tmp_path, keep_pixels=True)
+    assert report.added == report.read == 4
+    assert [failure.address for failure in report.failed] == ["drawn-0002"] and reason in report.failed[0].reason
+
+
+def test_a_longitude_beyond_180_is_found_where_it_is(tmp_path):
+    class Turned(DrawnSource):
+        def read(self, address):
+            record = super().read(address)
+            lon, lat = record.patch.lonlat
+            return replace(record, patch=replace(record.patch, lonlat=(lon + 360 * (lon < 0), lat)))
+
+    source = Turned(40)
+    ingest(source, tmp_path, keep_pixels=False)
+    table = Catalogue(tmp_path).query()
+    places = dict(zip(table["address"].to_pylist(), table["lon"].to_pylist(), strict=True))
+    assert [places[address] for address in source.addresses] == pytest.approx(source.lonlat[:, 0])
 
 
 def test_it_is_geoparquet(tmp_path):
