@@ -2,13 +2,13 @@
 
 Owns reading: DuckDB over a dataset's Parquet, with every value from outside as a parameter, and the way back from a row
 to its pixels. A dataset is only ever read here (:mod:`data.ingest` writes). Opening one reads nothing but its footer,
-and a search only the row groups that may hold an answer, so neither grows with the dataset.
+and a search only the row groups that may hold an answer, so both grow but little with the dataset.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -173,22 +173,27 @@ class Catalogue:
         rows = self._fetch("SELECT * FROM read_parquet(?) WHERE id = ?", [str(self.path / ROWS), patch_id]).to_pylist()
         if not rows:
             raise SourceError(f"{self.path.name} has no patch {patch_id!r}. `samewhere data ls` shows some.")
-        (row,) = rows
+        return self.read_row(rows[0])
+
+    def read_row(self, row: Mapping[str, Any]) -> Record:
+        """One patch by its row, as :meth:`query` gives it; without the geometry it has no footprint."""
         if row["pixels"] is None:
             return self._source(row["root"], row["address"]).read(row["address"])
         kept = self._fetch(
-            "SELECT tiff FROM read_parquet(?) WHERE id = ?", [str(self.path / KEPT / row["pixels"]), patch_id]
+            "SELECT tiff FROM read_parquet(?) WHERE id = ?", [str(self.path / KEPT / row["pixels"]), row["id"]]
         ).to_pylist()
+        if not kept:
+            raise SourceError(f"{self.path / KEPT / row['pixels']} lacks the patch {row['id']}. Add its source anew.")
         patch = Patch(
-            decode_pixels(kept[0]["tiff"], row),
+            decode_pixels(kept[0]["tiff"], row["bands"]),
             tuple(row["bands"]),
             lonlat=(row["lon"], row["lat"]),
             gsd_m=row["gsd_m"],
             acquired=row["acquired"],
             source=row["address"],
         )
-        shape = shapely.from_wkb(row["geometry"])
-        outline = np.array(shape.exterior.coords)[:-1] if shape.geom_type == "Polygon" else None
+        shape = shapely.from_wkb(row.get("geometry"))
+        outline = np.array(shape.exterior.coords)[:-1] if isinstance(shape, shapely.Polygon) else None
         return Record(patch, row["address"], outline, row["level"], row["cloud_percent"])
 
     def _source(self, root: str, address: str) -> Source:

@@ -5,7 +5,7 @@
     NAME/
       patches.parquet      what is known of every patch, sorted by H3 cell; GeoParquet
       pixels/*.parquet     id and GeoTIFF, where pixels are kept; never rewritten
-      report.json          what came of the last source that was added
+      report.json          what came of the last source that was added, in all and by shard
       adding/              an unfinished job: shards and their reports; the next run of the same goes on from there
 
 Owns the job. A shard is committed by its report, which is written last; the dataset by the renaming of
@@ -159,7 +159,8 @@ def _run(job: _Job, pool: ThreadPoolExecutor, progress: Progress | None) -> Inge
             progress(rows.stop, len(addresses))
     report = _merge(job, there, len(ranges), resumed)
     with durable(job.dataset / REPORT) as file:
-        file.write(json.dumps(as_plain(report), indent=2).encode())
+        shards = [json.loads(job.shard(number)[1].read_bytes()) for number in range(len(ranges))]
+        file.write(json.dumps({**as_plain(report), "shards": shards}, indent=2).encode())
     shutil.rmtree(job.folder)
     return report
 

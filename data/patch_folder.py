@@ -14,16 +14,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.bands import L2A_BANDS, QUANTIFICATION
-from data.errors import PatchError
+from data.errors import PatchError, SamewhereError
 from data.geo import EARTH_RADIUS_KM, Floats, unit_vectors, validate_lonlat, wrap_lon
-from data.patch import read_patch
+from data.patch import Patch, read_patch
 from data.splits import BLOCK_DEG, block_of, within_km
 
 MIN_BYTES = 10_000
@@ -54,6 +55,17 @@ class PatchFolder:
         beside = self.folder / self.names[row]
         return beside if beside.exists() else self.folder / "images" / self.names[row]
 
+    def patch(self, row: int) -> Patch:
+        """One patch, as it is.
+
+        Raises:
+            PatchError: it cannot be read, or is so small a file that it is mostly nodata.
+        """
+        path = self.path(row)
+        if path.is_file() and (size := path.stat().st_size) < MIN_BYTES:
+            raise PatchError(f"{path.name}: {size:,} bytes; below {MIN_BYTES:,} a patch is mostly nodata.")
+        return read_patch(path)
+
     def read(self, row: int, size_px: int) -> NDArray[np.int16]:
         """One patch.
 
@@ -67,15 +79,12 @@ class PatchFolder:
         Raises:
             PatchError: it cannot be read, has other bands, or is smaller.
         """
-        path = self.path(row)
-        if path.is_file() and (size := path.stat().st_size) < MIN_BYTES:
-            raise PatchError(f"{path.name}: {size:,} bytes; below {MIN_BYTES:,} a patch is mostly nodata.")
-        patch = read_patch(path)
+        patch, name = self.patch(row), self.names[row]
         if patch.bands != L2A_BANDS:
-            raise PatchError(f"{path.name}: {len(patch.bands)} bands ({', '.join(patch.bands)}), 12 of L2A are wanted.")
+            raise PatchError(f"{name}: {len(patch.bands)} bands ({', '.join(patch.bands)}), 12 of L2A are wanted.")
         if min(patch.pixels.shape[1:]) < size_px:
             height, width = patch.pixels.shape[1:]
-            raise PatchError(f"{path.name}: {width}×{height} pixels, at least {size_px}×{size_px} are wanted.")
+            raise PatchError(f"{name}: {width}×{height} pixels, at least {size_px}×{size_px} are wanted.")
         limits = np.iinfo(np.int16)  # no reflectance on land is beyond 3.2
         numbers = np.rint(np.nan_to_num(patch.pixels) * QUANTIFICATION)
         return np.asarray(np.clip(numbers, limits.min, limits.max), dtype=np.int16)
@@ -86,7 +95,7 @@ class PatchFolder:
         def reason(row: int) -> str:
             try:
                 self.read(row, size_px)
-            except PatchError as error:
+            except SamewhereError as error:
                 return str(error)
             return ""
 
@@ -94,11 +103,11 @@ class PatchFolder:
             reasons = pool.map(reason, range(len(self)))
             return {name: text for name, text in zip(self.names, reasons, strict=True) if text}
 
-    def without(self, names: Iterable[str]) -> PatchFolder:
+    def without(self, names: Iterable[str]) -> Self:
         """The same folder without some patches."""
         left_out = set(names)
         kept = [row for row, name in enumerate(self.names) if name not in left_out]
-        return PatchFolder(self.folder, tuple(self.names[row] for row in kept), self.lonlat[kept])
+        return replace(self, names=tuple(self.names[row] for row in kept), lonlat=self.lonlat[kept])
 
 
 def open_folder(folder: Path) -> PatchFolder:

@@ -207,11 +207,11 @@ def encode_pixels(patch: Patch) -> bytes:
         return bytes(memory.read())
 
 
-def decode_pixels(content: bytes, row: dict[str, Any]) -> NDArray[np.float32]:
+def decode_pixels(content: bytes, bands: Sequence[str]) -> NDArray[np.float32]:
     """Pixels that :func:`encode_pixels` wrote, (C, H, W) float32 with NaN for nodata."""
     with MemoryFile(content) as memory, memory.open(driver="GTiff") as file:
         data = file.read(masked=True)
     values = data.astype(np.float32).filled(np.nan)
-    if set(row["bands"]) == set(DISPLAY_BANDS):
+    if set(bands) == set(DISPLAY_BANDS):
         return np.asarray(values / np.float32(255), dtype=np.float32)
     return np.asarray((values - STORED_OFFSET) / QUANTIFICATION, dtype=np.float32)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from data.bands import GSD_M, L1C_BANDS
-from data.patch_folder import open_folder
+from data.dataset_patches import open_patches
 from model.checkpoint import save
 from model.config_files import as_yaml
 from model.contrastive import ContrastiveModule, Encoded, parameter_groups
@@ -141,7 +141,7 @@ def learning_rate_factor(step: int, steps: int, config: FolderConfig) -> float:
 
 def train_satclip(
     config: FolderConfig,
-    data: Path,
+    data: str | Path,
     folder: Path,
     *,
     resume: bool = True,
@@ -152,7 +152,7 @@ def train_satclip(
 
     Args:
         config: the recipe.
-        data: folder of patches.
+        data: folder of patches, or the name of a dataset.
         folder: where everything the run makes goes.
         resume: go on from ``last.ckpt`` if it is there; otherwise start over.
         command: how the run was started, for the card.
@@ -166,7 +166,7 @@ def train_satclip(
         CheckpointError: the run's folder holds the state of another recipe; the trunk's weights cannot be had.
     """
     command = command or " ".join(sys.argv)
-    options, patches = as_launched(options), open_folder(data)
+    options, patches = as_launched(options), open_patches(data)
     check_enough(len(patches), config, str(data))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     if config.chunk is not None:

@@ -21,7 +21,8 @@ def train(
     preset: Annotated[str | None, typer.Option(help="A recipe that ships; blue-marble if none is given.")] = None,
     config: Annotated[Path | None, typer.Option(help="A recipe as a YAML file, as in configs/.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of Sentinel-2 patches with index.csv (fn, lon, lat), for SatCLIP.")
+        str | None,
+        typer.Option(help="For SatCLIP: a folder of Sentinel-2 patches with index.csv (fn, lon, lat), or a dataset."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoint, metrics, curves and state; runs/RECIPE by default.")
@@ -60,7 +61,9 @@ def train(
         if places is not None:
             raise CheckpointError("--places is the Blue Marble's; a folder of patches has as many as its index names.")
         if data is None:
-            raise CheckpointError("This recipe needs --data: a folder of Sentinel-2 patches with an index.csv.")
+            raise CheckpointError(
+                "This recipe needs --data: a folder of patches with an index.csv, or the name of a dataset."
+            )
         path = train_satclip(replace(recipe, **changes), data, folder, resume=not restart, options=options)  # type: ignore[arg-type]
     else:
         path = run(replace(recipe, **changes), folder, resume=not restart, options=options)  # type: ignore[arg-type]

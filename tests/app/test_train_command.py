@@ -1,10 +1,17 @@
 """``samewhere train``: from a recipe's file to a checkpoint, and what is wrong in a sentence."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from data.catalogue import dataset_path
+from data.dataset_patches import open_patches
 from data.errors import CheckpointError, PatchError
+from data.ingest import ingest
+from data.sources import open_source
 from model.config_files import as_yaml
 from tests.model.folders import make_folder, tiny
 
@@ -27,6 +34,26 @@ def test_a_recipe_and_a_folder_make_a_checkpoint(recipe, tmp_path):
     assert f"Wrote {out / 'tiny.ckpt'}" in result.output
     assert {"tiny.ckpt", "tiny.safetensors", "tiny.json", "config.yaml"} <= {path.name for path in out.iterdir()}
     assert "batch: 8\n" in (out / "config.yaml").read_text() and "seed: 4\n" in (out / "config.yaml").read_text()
+
+
+def test_a_dataset_trains_like_the_folder_it_came_from(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMEWHERE_HOME", str(tmp_path / "home"))
+    folder = make_folder(tmp_path / "data", 40)
+    for name, copy in (("left", False), ("kept", True)):
+        source = open_source(folder)
+        ingest(source, dataset_path(name), keep_pixels=copy, root=folder)
+    weights = []
+    for name in ("left", "kept"):
+        out = tmp_path / "runs" / name
+        result = run("--config", recipe, "--data", name, "--out", out, "--set", "run.workers=2")
+        assert result.exit_code == 0, result.output
+        weights.append((out / "tiny.ckpt").read_bytes())
+    assert weights[0] == weights[1]
+    patches = open_patches("kept")
+    of_folder = open_patches(folder)
+    row = of_folder.names.index(Path(patches.rows[patches.names[3]]["address"]).name)
+    assert np.array_equal(patches.read(3, 24), of_folder.read(row, 24))
+    assert np.allclose(patches.lonlat[3], of_folder.lonlat[row])
 
 
 @pytest.mark.parametrize(

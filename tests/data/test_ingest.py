@@ -96,6 +96,12 @@ def test_what_fails_is_named_and_the_rest_goes_on(tmp_path):
     assert report.read == report.added == 60 - 6 - 7
     kept = json.loads((tmp_path / REPORT).read_text())
     assert kept["skipped"] == {"below 10 kB": 6} and len(kept["failed"]) == 7
+    assert [shard["read"] + len(shard["failed"]) + sum(shard["skipped"].values()) for shard in kept["shards"]] == [
+        16,
+        16,
+        16,
+        12,
+    ]
 
 
 def test_what_failed_is_added_later_and_the_pixels_kept_before_stay(tmp_path):
@@ -212,7 +218,7 @@ def test_row_groups_can_be_left_out(tmp_path, monkeypatch):
 
 def test_digital_numbers_come_back_exactly():
     patch = DrawnSource().read("drawn-0000").patch
-    found = decode_pixels(encode_pixels(patch), {"bands": patch.bands})
+    found = decode_pixels(encode_pixels(patch), patch.bands)
     assert np.array_equal(np.rint(found * 1e4), np.rint(patch.pixels * 1e4), equal_nan=True)
     np.testing.assert_allclose(found, patch.pixels, atol=1e-7)
 
