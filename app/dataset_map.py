@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.blue_marble import BlueMarble
+from data.errors import SourceError
+from data.files import disk_errors, durable
 
 REDUCED = 4
 """One pixel of the picture under the points for so many of the Blue Marble: 1350 columns."""
@@ -21,6 +23,9 @@ def draw(lon: NDArray[np.float64], lat: NDArray[np.float64], path: Path, *, titl
         lat: (N,) degrees.
         path: of the picture.
         title: above it.
+
+    Raises:
+        SourceError: it cannot be written there.
     """
     import matplotlib
 
@@ -37,10 +42,7 @@ def draw(lon: NDArray[np.float64], lat: NDArray[np.float64], path: Path, *, titl
     axis.set(xlim=(-180, 180), ylim=(-90, 90), title=title)
     axis.set_xticks(range(-180, 181, 60), [f"{abs(x)}°{'W' * (x < 0) or 'E' * (x > 0)}" for x in range(-180, 181, 60)])
     axis.set_yticks(range(-90, 91, 30), [f"{abs(y)}°{'S' * (y < 0) or 'N' * (y > 0)}" for y in range(-90, 91, 30)])
-    beside = path.with_name(path.name + ".part")
-    try:
-        figure.savefig(beside, dpi=110, format="png")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-        plt.close(figure)
+    advice = "Choose another place with --out."
+    with disk_errors(path, "Writing", kind=SourceError, full=advice, denied=advice), durable(path) as file:
+        figure.savefig(file, dpi=110, format="png")
+    plt.close(figure)

@@ -64,11 +64,12 @@ STORED_OFFSET = 1000
 
 
 def patch_id(record: Record) -> str:
-    """32 hex digits that are the same for the same pixels at the same place, wherever they were read."""
+    """32 hex digits that are the same for the same pixels at the same place (to 0.01°), wherever they were read."""
     patch = record.patch
     digest = hashlib.sha256(json.dumps([patch.bands, patch.pixels.shape]).encode())
     digest.update(np.ascontiguousarray(patch.pixels, dtype="<f4").tobytes())
-    digest.update(struct.pack("<2q", *(round(value * 1e6) for value in patch.lonlat or (0.0, 0.0))))
+    # To a kilometre: an index and the file itself may give a patch's place a metre apart.
+    digest.update(struct.pack("<2q", *(round(value * 100) for value in place_of(record))))
     return digest.hexdigest()[:32]
 
 

@@ -50,6 +50,8 @@ def test_a_folder_becomes_a_dataset_and_a_map(run, tmp_path):
     picture = tmp_path / "map.png"
     assert run("map", "mine", "--out", picture)[0] == 0
     pixels = np.asarray(Image.open(io.BytesIO(picture.read_bytes())).convert("RGB")).astype(int)
+    code, _, err = run("map", "mine", "--out", tmp_path / "no-such-folder" / "map.png")
+    assert code == 2 and "No such file or directory" in err and len(err.strip().splitlines()) == 1
     yellow = (abs(pixels - (255, 204, 51)) < 12).all(axis=2)
     assert yellow.sum() > 12 * 20  # a disc for each
 

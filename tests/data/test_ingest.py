@@ -182,6 +182,21 @@ def test_a_longitude_beyond_180_is_found_where_it_is(tmp_path):
     assert [places[address] for address in source.addresses] == pytest.approx(source.lonlat[:, 0])
 
 
+def test_a_place_that_an_index_gives_a_metre_away_makes_no_other_patch(tmp_path):
+    class Moved(DrawnSource):
+        def read(self, address):
+            record = super().read(address)
+            lon, lat = (round(value, 2) for value in record.patch.lonlat)
+            shift = 1e-5 if type(self) is Moved else 0.0
+            return replace(record, patch=replace(record.patch, lonlat=(lon, lat + shift)))
+
+    class Still(Moved):
+        pass
+
+    ingest(Still(20), tmp_path, keep_pixels=False)
+    assert ingest(Moved(20), tmp_path, keep_pixels=False).added == 0
+
+
 def test_it_is_geoparquet(tmp_path):
     source = DrawnSource()
     ingest(source, tmp_path, keep_pixels=False)
