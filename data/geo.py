@@ -215,6 +215,26 @@ def cell_parent(cells: ArrayLike, resolution: int) -> Cells:
     return cleared | np.uint64(resolution << 52) | unused
 
 
+RESOLUTION_BITS = np.uint64(15 << 52)
+"""Where an H3 id holds its resolution; without them, ids of all resolutions stand in one order on the curve."""
+
+
+def cell_key(cells: ArrayLike) -> Cells:
+    """Sort key of (N,) cells of any resolutions: the id without its resolution. Unused digits are all ones.
+
+    The descendants of a cell are a run: see :func:`key_range`. A cell comes after all its descendants.
+    """
+    return np.asarray(np.asarray(cells, dtype=np.uint64) & ~RESOLUTION_BITS)
+
+
+def key_range(cells: ArrayLike) -> tuple[Cells, Cells]:
+    """First and last :func:`cell_key`, both included, of what lies within each of (N,) cells, themselves included."""
+    ids = np.asarray(cells, dtype=np.uint64)
+    free = np.uint64(3) * (np.uint64(15) - ((ids >> np.uint64(52)) & np.uint64(15)))
+    last = cell_key(ids)
+    return last & ~((np.uint64(1) << free) - np.uint64(1)), last
+
+
 def cell_boundary(cell: int) -> Floats:
     """Outline of one cell: (5…10, 2) degrees, open ring; longitudes continuous, so they may pass ±180."""
     latlon = np.array(h3.cell_to_boundary(int(cell)), dtype=np.float64)

@@ -1,22 +1,259 @@
 """Which rows may be answered, and which of the ranked ones are.
 
-Owns the filters, which act before the nearest-neighbour search, and the spacing of hits. Works on coordinates and
-country codes alone; vectors are ``indexer.vectors``'s.
+Owns the filters, which act before the nearest-neighbour search, and the spacing of hits. A filter reads no vectors:
+places go by the bounds of blocks (``indexer.zones``), H3 cells by binary search on the sort key, countries, continents
+and sources by the runs of equal codes, other columns by DuckDB, over the mapped light columns. Over the Parquet file,
+DuckDB took 12 ms for one column of 1,000,000 rows in groups of 4,096 and 160-330 ms in the tiles' groups of 128; over
+the mapped columns 3 ms.
 """
 
 from __future__ import annotations
 
+import operator
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
 
+import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data.geo import EARTH_RADIUS_KM, BBox, Floats, great_circle_km, unit_vectors
+from data.errors import CoordinateError, QueryError
+from data.geo import EARTH_RADIUS_KM, BBox, Floats, cell_key, great_circle_km, hex_to_cell, key_range, unit_vectors
 from indexer.encoder import Vectors
+from indexer.rowset import RowSet
 from indexer.vectors import Rows
+from indexer.where import Compare, Where
+from indexer.zones import Zones, conditions
 
 Mask = NDArray[np.bool_]
 Search = Callable[[int], tuple[Rows, Vectors]]
+
+_OFFLINE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+_KEPT_ANSWERS, _KEPT_BYTES = 64, 32 << 20
+_NARROW = 4
+"""Where at most one row in so many is left, DuckDB is given those rows alone."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class RowFilter:
+    """The filters of one kind of rows. Many threads may use one.
+
+    Answers are kept, the last used 64 of them and at most 32 MB, so the pages of one search filter once.
+    """
+
+    def __init__(self, parquet: Path, table: pa.Table) -> None:
+        """Look at nothing yet.
+
+        Args:
+            parquet: the row file, for messages.
+            table: its light columns, mapped (:func:`indexer.rows.read_light`).
+        """
+        self._parquet, self._table = parquet, table
+        self._coded: dict[str, tuple[list[str], Rows, NDArray[np.int32]]] = {}
+        self._kept: OrderedDict[Where, RowSet] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _zones(self) -> Zones:
+        return Zones(self._numbers("lon"), self._numbers("lat"))
+
+    @cached_property
+    def _duckdb(self) -> Any:
+        return duckdb.connect(":memory:", config=_OFFLINE)
+
+    def select(self, where: Where) -> RowSet | None:
+        """The rows that pass a filter, or None where it filters nothing.
+
+        Raises:
+            QueryError: a condition names a column that these rows do not have, or compares text with a number.
+            CoordinateError: a cell is none.
+        """
+        if where.is_empty:
+            return None
+        with self._lock:
+            if where in self._kept:
+                self._kept.move_to_end(where)
+                return self._kept[where]
+        rows = self._answer(where)
+        with self._lock:
+            self._kept[where] = rows
+            while len(self._kept) > 1 and (
+                len(self._kept) > _KEPT_ANSWERS or sum(kept.runs.nbytes for kept in self._kept.values()) > _KEPT_BYTES
+            ):
+                self._kept.popitem(last=False)
+        return rows
+
+    def _answer(self, where: Where) -> RowSet:
+        """The rows that pass, anew."""
+        compared = list(where.compare)
+        if where.after is not None:
+            compared.append(Compare("acquired", ">=", where.after.isoformat()))
+        if where.before is not None:
+            compared.append(Compare("acquired", "<", where.before.isoformat()))
+        if where.max_cloud_percent is not None:
+            compared.append(Compare("cloud_percent", "<=", float(where.max_cloud_percent)))
+        tests = [(one, self._parameter(one)) for one in compared]  # refuses before anything is searched
+        parts: list[RowSet] = []
+        if where.cells is not None:
+            parts.append(self._in_cells(where.cells))
+        for column in ("country", "continent", "source"):
+            wanted = {"country": where.countries, "continent": where.continents, "source": where.sources}[column]
+            if wanted is not None:
+                self._type(column)
+                parts.append(self._of_code(column, set(wanted).__contains__))
+        for one, value in tests:
+            if pa.types.is_dictionary(self._type(one.column)):
+                compare = _OPERATORS[one.operator]
+                parts.append(self._of_code(one.column, partial(_holds, compare, value)))
+        if where.not_ids:
+            parts.append(self._without(where.not_ids))
+        if places := conditions(where):
+            parts.append(self._zones.select(places))
+        rows = parts.pop(0) if parts else None
+        for part in parts:
+            rows = part if rows is None else rows & part
+        tests = [(one, value) for one, value in tests if not pa.types.is_dictionary(self._type(one.column))]
+        return self._by_duckdb(tests, rows) if tests or rows is None else rows
+
+    def _numbers(self, column: str) -> NDArray[Any]:
+        """A column without nulls as an array, the mapped one where it lies in one piece."""
+        values = self._table[column]
+        return np.asarray((values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()).to_numpy())
+
+    def _in_cells(self, cells: Sequence[int]) -> RowSet:
+        """Rows whose own cell lies in any of the cells, by binary search: they stand in the order of the key."""
+        for cell in cells:
+            hex_to_cell(f"{cell:x}")
+        first, last = key_range(np.asarray(cells, dtype=np.uint64))
+        keys = self._numbers("key")
+        return RowSet.from_runs(
+            np.stack([np.searchsorted(keys, first, side="left"), np.searchsorted(keys, last, side="right")], axis=1)
+        )
+
+    def _of_code(self, column: str, wanted: Callable[[str], bool]) -> RowSet:
+        """Rows whose text in a column of few values is wanted, by the runs of equal codes, which are found once."""
+        if column not in self._coded:
+            values = self._table[column]
+            values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+            if not pa.types.is_dictionary(values.type):
+                values = values.dictionary_encode()
+            codes = np.asarray(values.indices.to_numpy(zero_copy_only=False)).astype(np.int32, copy=False)
+            starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.empty(0, dtype=np.int64)
+            self._coded[column] = (values.dictionary.to_pylist(), np.r_[starts, len(codes)], codes[starts])
+        names, edges, codes = self._coded[column]
+        chosen = np.array([wanted(name) for name in names], dtype=np.bool_)[codes] if len(codes) else codes
+        runs = np.flatnonzero(chosen)
+        return RowSet.from_runs(np.stack([edges[runs], edges[runs + 1]], axis=1))
+
+    def _without(self, ids: Sequence[str]) -> RowSet:
+        """All rows but those of some ids; an id that no row has takes nothing away."""
+        stored = self._table["id"]
+        if pa.types.is_integer(stored.type):
+            cells = np.array(sorted({cell for cell in map(_cell_or_none, ids) if cell is not None}), dtype=np.uint64)
+            own, keys = self._numbers("id"), self._numbers("key")
+            at = np.searchsorted(keys, cell_key(cells), side="left")
+            at, cells = at[at < len(own)], cells[at < len(own)]
+            rows = np.sort(at[own[at] == cells])
+        else:
+            rows = np.flatnonzero(np.asarray(pc.is_in(stored, value_set=pa.array(ids, type=stored.type))))
+        edges = np.r_[-1, rows, self._table.num_rows].astype(np.int64)
+        return RowSet.from_runs(np.stack([edges[:-1] + 1, edges[1:]], axis=1))
+
+    def _type(self, column: str) -> pa.DataType:
+        """The type of a column by name.
+
+        Raises:
+            QueryError: there is none of that name.
+        """
+        names = [name for name in self._table.column_names if name != "key"]
+        if column not in names:
+            raise QueryError(f"{self._parquet.stem} have no column {column!r}; they have: {', '.join(names)}.")
+        return self._table.schema.field(column).type
+
+    def _parameter(self, one: Compare) -> Any:
+        """The value of a condition as its column's type holds it: a 20.1 in single precision is not above 20.1.
+
+        Raises:
+            QueryError: the value is no such thing.
+        """
+        kind, value, column = self._type(one.column), one.value, one.column
+        is_text = isinstance(value, str)
+        if kind == pa.uint64() and (column == "id" or column.startswith("parent_")):
+            if not is_text or one.operator not in ("=", "!="):
+                raise QueryError(f"{column} holds H3 cells: compare it by = or != with hex digits, quoted if need be.")
+            return hex_to_cell(str(value))
+        if pa.types.is_timestamp(kind):
+            try:
+                moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+            except ValueError as error:
+                raise QueryError(f"{column} holds times and was compared with {value!r}; write 2021-06-30.") from error
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return (moment - _EPOCH) // timedelta(microseconds=1)
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            if isinstance(value, str):
+                raise QueryError(f"{column} holds numbers and was compared with the text {value!r}; give a number.")
+            if pa.types.is_integer(kind):
+                return int(value) if float(value).is_integer() and abs(value) < 1 << 62 else float(value)
+            with np.errstate(over="ignore"):
+                return float(value) if kind == pa.float64() else float(np.float32(value))
+        if pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            if not is_text:
+                raise QueryError(f"{column} holds text and was compared with the number {value!r}; put it in quotes.")
+            return value
+        raise QueryError(f"{column} holds {kind}, which is not compared; choose a column of numbers, text or times.")
+
+    def _by_duckdb(self, tests: Sequence[tuple[Compare, Any]], rows: RowSet | None) -> RowSet:
+        """Of some rows, or of all, those that pass every test."""
+        if rows is not None and rows.count == 0:
+            return rows
+        table = self._table.select(sorted({one.column for one, _ in tests}))
+        numbers = rows.rows() if rows is not None and rows.count * _NARROW <= table.num_rows else None
+        if numbers is not None:
+            table = table.take(pa.array(numbers))
+        terms = []
+        for one, _ in tests:
+            name, kind = '"' + one.column.replace('"', '""') + '"', self._type(one.column)
+            if pa.types.is_floating(kind):  # DuckDB holds that NaN equals itself and is above every number
+                terms.append(f"{name} {one.operator} ? AND NOT isnan({name})")
+            else:
+                terms.append(f"{f'epoch_us({name})' if pa.types.is_timestamp(kind) else name} {one.operator} ?")
+        with self._duckdb.cursor() as cursor:
+            cursor.register("rows_", table)
+            # column names are the schema's own, operators are of six, values are parameters
+            query = f"SELECT coalesce({' AND '.join(terms)}, false) AS passes FROM rows_"  # noqa: S608
+            found = cursor.execute(query, [value for _, value in tests]).fetchnumpy()["passes"]
+        mask = np.asarray(found, dtype=np.bool_)
+        if numbers is not None:
+            return RowSet.from_rows(numbers[mask])
+        return RowSet.from_mask(mask) if rows is None else rows & RowSet.from_mask(mask)
+
+
+def _holds(compare: Callable[[Any, Any], bool], value: str, name: str) -> bool:
+    """Whether one of a column's few texts passes a condition."""
+    return compare(name, value)
+
+
+def _cell_or_none(text: str) -> int | None:
+    """A cell's number, or None for text that is no cell."""
+    try:
+        return hex_to_cell(text)
+    except CoordinateError:
+        return None
 
 
 def allowed_rows(

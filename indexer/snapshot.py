@@ -1,21 +1,25 @@
-"""An index on disk: immutable snapshots, each with a manifest, and one pointer to the current one.
+"""An index on disk: immutable snapshots, each with a manifest, and pointers to those that readers open.
 
 ::
 
     index/
       current            one line: the name of the snapshot that readers open; replaced in one step
-      snap-00001/        cells.parquet  tiles.parquet  cells.faiss  tiles.faiss  catalogue.duckdb  manifest.json
-      building/          an unfinished build (job.json, shards/, snapshot/); nobody reads it but the next build
+      current-clay       likewise, of the snapshot that is kept under the name "clay"
+      snap-00001/        cells.parquet  cells.arrow  cells.faiss  (cells.ann)  the same of tiles  manifest.json
+      building/          an unfinished job (job.json, ledger.jsonl, shards/, snapshot/); nobody reads it but the next
 
 Owns what makes a snapshot valid and the switch from one to the next. The manifest is written last, so a snapshot
-without one is half written, and refused. A reader keeps the files it has opened, whatever is switched meanwhile.
+without one is half written, and refused. A reader holds the snapshot it has opened (:mod:`indexer.hold`), and what is
+held is never removed, whatever is switched meanwhile.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,17 +27,20 @@ from typing import Any, Self
 
 from data.errors import IndexStoreError
 from indexer.files import disk_errors, durable, sha256, sync_directory
+from indexer.hold import is_held
 from indexer.home import default_index_path
+from indexer.rows import KINDS
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 POINTER = "current"
 BUILDING = "building"
 LOCK = "build.lock"
-CATALOGUE = "catalogue.duckdb"
-KINDS = ("cells", "tiles")
-DATA_FILES = tuple(f"{kind}.{suffix}" for kind in KINDS for suffix in ("parquet", "faiss"))
-"""Files that are the same, byte for byte, whenever the same things are built. DuckDB stamps its files at random."""
+GONE = "gone-"
+"""Beginning of the name of a snapshot that is being removed."""
+DATA_FILES = tuple(f"{kind}.{suffix}" for kind in KINDS for suffix in ("parquet", "arrow", "faiss"))
+"""Files that every snapshot has. They are the same, byte for byte, whenever the same things are built."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def build_command(path: Path) -> str:
@@ -47,41 +54,65 @@ class Manifest:
 
     Attributes:
         format: version of this layout.
-        checkpoint: ``name``, ``fingerprint`` (SHA-256 of the weights) and ``dim`` of the encoder pair.
-        parameters: of the build: ``cell_resolution``, ``tile_resolution``, ``antarctica``, ``tile_footprint_km``, ….
+        checkpoint: ``name``, ``fingerprint`` (SHA-256 of the weights) and ``dim`` of the encoder pair. Where the vectors
+            were imported, there is no pair: ``imported`` is true.
+        parameters: of the build: ``cell_resolution``, ``tile_resolution``, ``antarctica``, ``sources``, ….
+        plan: SHA-256 over the ids and contents that were asked for; '' where rows were removed since.
         counts: rows of ``cells`` and ``tiles``.
+        sources: rows of tiles by source.
+        search: by kind, how rows are searched: ``method``, and of an approximate one its settings and measured recall.
         files: size in bytes and SHA-256 of each file.
         created: time in UTC, ISO 8601.
-        fingerprint: SHA-256 over all of this but the time and the catalogue, which differ between equal builds.
+        fingerprint: SHA-256 over all of this but the time, which differs between equal builds.
     """
 
     format: int
     checkpoint: dict[str, Any]
     parameters: dict[str, Any]
+    plan: str
     counts: dict[str, int]
+    sources: dict[str, int]
+    search: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
     created: str
     fingerprint: str
 
     @classmethod
     def describe(
-        cls, directory: Path, *, checkpoint: dict[str, Any], parameters: dict[str, Any], counts: dict[str, int]
+        cls,
+        directory: Path,
+        *,
+        checkpoint: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        plan: str,
+        counts: Mapping[str, int],
+        sources: Mapping[str, int],
+        search: Mapping[str, Mapping[str, Any]],
     ) -> Self:
         """Take stock of the finished files in a directory."""
         files = {
-            name: {"size": (directory / name).stat().st_size, "sha256": sha256(directory / name)}
-            for name in (*DATA_FILES, CATALOGUE)
+            path.name: {"size": path.stat().st_size, "sha256": sha256(path)}
+            for path in sorted(directory.iterdir())
+            if path.name != MANIFEST
         }
-        manifest = cls(
-            FORMAT, checkpoint, parameters, counts, files, datetime.now(UTC).isoformat(timespec="seconds"), ""
-        )
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        content = {
+            "checkpoint": dict(checkpoint),
+            "parameters": dict(parameters),
+            "plan": plan,
+            "counts": dict(counts),
+            "sources": dict(sources),
+            "search": {kind: dict(settings) for kind, settings in search.items()},
+            "files": files,
+        }
+        plain = json.loads(json.dumps(content))  # as it will be read: tuples are lists
+        manifest = cls(format=FORMAT, created=created, fingerprint="", **plain)
         return cls(**(asdict(manifest) | {"fingerprint": manifest.digest()}))
 
     def digest(self) -> str:
         """The fingerprint that belongs to the other fields."""
         content = asdict(self)
         del content["created"], content["fingerprint"]
-        content["files"] = {name: content["files"][name] for name in DATA_FILES}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def write(self, directory: Path) -> None:
@@ -106,7 +137,7 @@ class Manifest:
             version = content["format"]
             if version == FORMAT:
                 manifest = cls(**{name: content[name] for name in cls.__dataclass_fields__})
-                intact = manifest.digest() == manifest.fingerprint
+                intact = manifest.digest() == manifest.fingerprint and set(DATA_FILES) <= set(manifest.files)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise IndexStoreError(
                 f"{path} cannot be read ({type(error).__name__}: {error}). Rebuild it: `{build_command(index)}`."
@@ -114,7 +145,7 @@ class Manifest:
         if version != FORMAT:
             raise IndexStoreError(
                 f"{path} has format version {version!r}; this version of Samewhere reads version {FORMAT}. "
-                f"Update Samewhere, or rebuild the index: `{build_command(index)}`."
+                f"Update Samewhere, or rebuild the index: `{build_command(index)} --force`."
             )
         if not intact:
             raise IndexStoreError(
@@ -137,17 +168,47 @@ class Manifest:
             )
 
 
-def current_snapshot(index: Path) -> Path:
-    """Directory of the snapshot that readers of the index at ``index`` open.
+def pointer_of(name: str | None) -> str:
+    """File name of the pointer to the snapshot that is kept under a name; the unnamed one is the default.
 
     Raises:
-        IndexStoreError: there is no index, or only an unfinished one.
+        IndexStoreError: no such name is allowed.
+    """
+    if name is None:
+        return POINTER
+    if not NAME.fullmatch(name):
+        raise IndexStoreError(f"{name!r} cannot be a snapshot's name. Use letters, digits, '-', '_' and '.', as in clay.")
+    return f"{POINTER}-{name}"
+
+
+def names_of(index: Path) -> dict[str | None, str]:
+    """Every pointer of an index: the name (None for the default) and the snapshot's directory."""
+    names: dict[str | None, str] = {}
+    for path in sorted(index.glob(f"{POINTER}*")):
+        name = path.name.removeprefix(POINTER).removeprefix("-") or None
+        if path.name == pointer_of(name) and path.is_file():
+            names[name] = path.read_text(encoding="utf-8", errors="replace").strip()
+    return names
+
+
+def current_snapshot(index: Path, name: str | None = None) -> Path:
+    """Directory of the snapshot that readers of the index at ``index`` open.
+
+    Args:
+        index: directory of the index, or of one snapshot.
+        name: under which a snapshot is kept; by default the unnamed one.
+
+    Raises:
+        IndexStoreError: there is no index, or only an unfinished one, or none of that name.
     """
     if (index / MANIFEST).is_file():  # a snapshot's own directory was named
         return index
+    pointer = index / pointer_of(name)
     try:
-        name = (index / POINTER).read_text(encoding="utf-8").strip()
+        content = pointer.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
+        if name is not None and (known := [n for n in names_of(index) if n]):
+            raise IndexStoreError(f"{index} has no snapshot {name!r}; it has: {', '.join(known)}.") from None
         if (index / BUILDING).is_dir() or any(index.glob("snap-*")):
             reason = "holds an unfinished build and no finished snapshot"
             action = "to finish it; what was made is kept"
@@ -157,9 +218,9 @@ def current_snapshot(index: Path) -> Path:
             reason = "is empty" if index.is_dir() else "is a file" if index.exists() else "does not exist"
             action = "to build an index there" if not index.is_file() else "with the path of a directory"
         raise IndexStoreError(f"{index} {reason}. Run `{build_command(index)}` {action}.") from None
-    if not name.startswith("snap-") or Path(name).name != name:
-        raise IndexStoreError(f"{index / POINTER} names no snapshot. Rebuild the index: `{build_command(index)}`.")
-    return index / name
+    if not content.startswith("snap-") or Path(content).name != content:
+        raise IndexStoreError(f"{pointer} names no snapshot. Rebuild the index: `{build_command(index)}`.")
+    return index / content
 
 
 def check_files(directory: Path, manifest: Manifest, *, index: Path) -> None:
@@ -168,16 +229,16 @@ def check_files(directory: Path, manifest: Manifest, *, index: Path) -> None:
     Raises:
         IndexStoreError: a file is missing or of another size.
     """
-    for name in (*DATA_FILES, CATALOGUE):
-        path, expected = directory / name, manifest.files[name]["size"]
+    for name, promised in manifest.files.items():
+        path, expected = directory / name, promised["size"]
         seen = path.stat().st_size if path.is_file() else None
         if seen != expected:
             state = "is missing" if seen is None else f"has {seen:,} bytes where its manifest promises {expected:,}"
             raise IndexStoreError(f"{path} {state}. Rebuild the index: `{build_command(index)} --force`.")
 
 
-def publish(index: Path, staged: Path) -> Path:
-    """Make a finished, staged snapshot the current one in a single step, then remove what no reader can reach.
+def publish(index: Path, staged: Path, *, name: str | None = None) -> Path:
+    """Make a finished, staged snapshot the one that a pointer names, in a single step.
 
     Returns:
         The snapshot's directory.
@@ -186,35 +247,46 @@ def publish(index: Path, staged: Path) -> Path:
     directory = index / f"snap-{max(numbers, default=0) + 1:05d}"
     staged.rename(directory)
     sync_directory(index)
-    with durable(index / POINTER) as file:
+    with durable(index / pointer_of(name)) as file:
         file.write(f"{directory.name}\n".encode())
-    sweep(index)
     return directory
 
 
-def sweep(index: Path) -> None:
-    """Remove snapshots that are not the current one. Their open files stay readable to whoever has them open."""
-    current = current_snapshot(index)
-    for directory in index.glob("snap-*"):
-        if directory != current:
-            shutil.rmtree(directory, ignore_errors=True)
+def sweep(index: Path) -> list[str]:
+    """Remove snapshots that no pointer names and no reader holds. Whoever calls this holds the index's lock.
+
+    Returns:
+        Names of those removed.
+    """
+    kept = set(names_of(index).values())
+    removed = []
+    for directory in sorted(index.glob("snap-*")):
+        if directory.name not in kept and not is_held(directory):
+            gone = directory.rename(index / f"{GONE}{directory.name}")  # from here on nobody can open it
+            removed.append(directory.name)
+            shutil.rmtree(gone, ignore_errors=True)
+    for rest in index.glob(f"{GONE}*"):  # of a sweep that was killed
+        shutil.rmtree(rest, ignore_errors=True)
+    return removed
 
 
-def index_status(index: Path) -> dict[str, Any]:
+def index_status(index: Path, name: str | None = None) -> dict[str, Any]:
     """State of the index at a path, for people and scripts; reads only, and never fails on a broken index.
 
     Returns:
         ``path``, ``state`` ("ready", "building", "missing", "damaged"), ``problem`` (a sentence, or None), ``manifest``
-        (or None) and, while an unfinished build lies there, ``building`` with ``shards`` and ``shards_done``.
+        (or None), ``names`` (of the snapshots kept there) and, while an unfinished build lies there, ``building`` with
+        ``shards`` and ``shards_done``.
     """
     status: dict[str, Any] = {"path": str(index), "state": "ready", "problem": None, "manifest": None, "building": None}
+    status["names"] = {key or "": value for key, value in names_of(index).items()} if index.is_dir() else {}
     with disk_errors(index, "Reading"):
         job = index / BUILDING / "job.json"
         if job.is_file():
             done = len(list((index / BUILDING / "shards").glob("*.parquet")))
             status["building"] = {"shards": json.loads(job.read_bytes())["shards"], "shards_done": done}
         try:
-            directory = current_snapshot(index)
+            directory = current_snapshot(index, name)
         except IndexStoreError as error:
             return status | {"state": "building" if status["building"] else "missing", "problem": str(error)}
         try:
