@@ -251,6 +251,11 @@ def all_cells(resolution: int) -> Cells:
     return np.sort(np.concatenate(parts).astype(np.uint64))
 
 
+def cell_children(cell: int, resolution: int) -> Cells:
+    """Every descendant of one cell at a finer resolution, sorted by id."""
+    return np.sort(np.asarray(h3.cell_to_children(int(cell), resolution), dtype=np.uint64))
+
+
 def cell_to_hex(cells: ArrayLike) -> list[str]:
     """Cells as the hex strings users see."""
     return [f"{cell:x}" for cell in np.asarray(cells, dtype=np.uint64).reshape(-1).tolist()]

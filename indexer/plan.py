@@ -1,46 +1,56 @@
-"""Cuts a set of cells into shards, the unit that a killed build redoes.
+"""Cuts what is wanted into shards, the unit that a killed job redoes.
 
-Owns the rule: a shard is a run of whole H3 parents, in id order. So shards never share a parent, their
-concatenation is sorted by id, and the same cells always give the same shards.
+Owns the rule: a shard is a run of whole H3 parents of one source, in the order of the rows. So shards of a source never
+share a parent, and the same rows always give the same shards.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from data.geo import Cells, cell_parent
+from data.geo import RESOLUTION_BITS, Cells, cell_parent
+from indexer.sources import Wanted
+
+SHARD_ROWS = {"cells": 2401, "tiles": 343}
+"""Some 25 shards of each kind over the Earth's land: a kill costs about a second of work."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shard:
-    """Some rows to make in one go: what they are (``cells`` or ``tiles``), which one in order, and their ids."""
+    """Some rows to make in one go: their kind and source, which one in order, and their ids."""
 
     kind: str
+    source: str
     number: int
-    ids: Cells
+    ids: NDArray[Any]
 
     @property
     def file_name(self) -> str:
         """Name of the shard's row file."""
-        return f"{self.kind}-{self.number:05d}.parquet"
+        return f"{self.kind}-{self.source}-{self.number:05d}.parquet"
 
 
-def plan_shards(kind: str, ids: Cells, *, rows: int) -> list[Shard]:
-    """Cut ids into shards of about ``rows`` rows.
+def plan_shards(kind: str, source: str, ids: NDArray[Any], keys: Cells, *, rows: int) -> list[Shard]:
+    """Cut rows into shards of about ``rows`` rows.
 
     Args:
         kind: ``cells`` or ``tiles``.
-        ids: (N,) uint64 of one resolution, ascending.
-        rows: the size to aim at; a shard is at most one parent larger.
+        source: of the rows.
+        ids: (N,) of the rows.
+        keys: (N,) of the rows, ascending.
+        rows: the size to aim at; a shard is at most one parent larger, unless more stand in a single point.
     """
     if not len(ids):
         return []
-    own = (int(ids[0]) >> 52) & 15
-    for resolution in range(own + 1):  # the coarsest parents that are no larger than a shard should be
-        starts = np.flatnonzero(np.diff(cell_parent(ids, resolution), prepend=np.uint64(0)))
+    for resolution in range(16):  # the coarsest parents that are no larger than a shard should be
+        parents = cell_parent(keys | RESOLUTION_BITS, resolution)
+        starts = np.flatnonzero(np.diff(parents, prepend=np.uint64(0)))
         sizes = np.diff(starts, append=len(ids))
         if int(sizes.max()) <= rows:
             break
@@ -49,13 +59,16 @@ def plan_shards(kind: str, ids: Cells, *, rows: int) -> list[Shard]:
         if filled >= rows:
             cuts, filled = [*cuts, start], 0
         filled += size
-    return [Shard(kind, n, part) for n, part in enumerate(np.split(ids, cuts[1:]))]
+    return [Shard(kind, source, n, part) for n, part in enumerate(np.split(ids, cuts[1:]))]
 
 
-def plan_digest(shards: list[Shard]) -> str:
-    """SHA-256 over every shard's ids: two plans with the same digest make the same rows."""
+def plan_digest(wanted: Iterable[tuple[str, Wanted]]) -> str:
+    """SHA-256 over every source's ids and contents: two plans with the same digest make the same rows."""
     digest = hashlib.sha256()
-    for shard in shards:
-        digest.update(f"{shard.file_name} {len(shard.ids)} ".encode())
-        digest.update(shard.ids.tobytes())
+    for source, rows in wanted:
+        digest.update(f"{source} {len(rows.ids)} ".encode())
+        digest.update(np.ascontiguousarray(rows.keys).tobytes())
+        if rows.ids.dtype != np.uint64:
+            digest.update("\n".join(rows.ids.tolist()).encode())
+        digest.update(np.ascontiguousarray(rows.content).tobytes())
     return digest.hexdigest()

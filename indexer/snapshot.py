@@ -177,7 +177,9 @@ def pointer_of(name: str | None) -> str:
     if name is None:
         return POINTER
     if not NAME.fullmatch(name):
-        raise IndexStoreError(f"{name!r} cannot be a snapshot's name. Use letters, digits, '-', '_' and '.', as in clay.")
+        raise IndexStoreError(
+            f"{name!r} cannot be a snapshot's name. Use letters, digits, '-', '_' and '.', as in clay."
+        )
     return f"{POINTER}-{name}"
 
 
