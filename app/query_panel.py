@@ -61,7 +61,7 @@ def what(asked: Asked, *, blue_marble: bool) -> None:
 def show(patch: Patch, *, blue_marble: bool) -> None:
     """The image that is asked with; ``blue_marble`` is what the model sees."""
     picture, words = st.columns([1, 2.4], vertical_alignment="center", gap="small")
-    picture.image(preview.picture(patch), width=72)
+    picture.image(picture(patch), width=72)
     words.caption(preview.caption(patch, blue_marble=blue_marble))
     if uploaded() and (patch.gsd_m is None or st.session_state["gsd_m"]):
         st.number_input(

@@ -1,54 +1,44 @@
-"""Builds an index: plan, embed shard by shard, join, commit. A killed build goes on where it stopped.
+"""Builds an index and changes it: plan, embed shard by shard, merge, commit. A killed job goes on where it stopped.
 
-Owns the job. Its state is files in ``building/``: what is being built (``job.json``) and each finished shard under its
-final name. A shard depends on nothing but its own ids, so a build that was killed ten times ends with the same bytes as
-an unbroken one. The index that stood before stays in service until the new one is complete, and whenever this fails.
+Owns the course of a job. Rows that the standing snapshot holds with the same content and checkpoint are taken over, all
+others are embedded; so adding a source embeds that source alone. The index that stood before stays in service until the
+new snapshot is complete, and whenever this fails. However often a job was killed, it ends with the same bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import dataclasses
 import shutil
-import socket
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
-import pyarrow.parquet as pq
 
 from data.errors import IndexStoreError
-from data.land import land_cells
-from indexer.catalogue import write_catalogue
-from indexer.encoder import EncoderPair, Vectors
-from indexer.files import disk_errors, durable
-from indexer.plan import Shard, plan_digest, plan_shards
+from indexer.commit import commit
+from indexer.encoder import EncoderPair, load_encoder
+from indexer.engines import Engine, Inline
+from indexer.files import disk_errors
+from indexer.job import SHARDS, Job, Ledger, only_writer
+from indexer.merge import Input
+from indexer.plan import SHARD_ROWS, Shard, plan_digest, plan_shards
 from indexer.progress import Clock, Progress
-from indexer.rows import ROW_GROUP, open_writer, read_ids, schema, vectors_of
-from indexer.shard import BuildParameters, make_shard, warm_up
+from indexer.rows import KINDS, read_light
 from indexer.snapshot import (
     BUILDING,
-    FORMAT,
-    KINDS,
     LOCK,
     MANIFEST,
     POINTER,
     Manifest,
     check_files,
     current_snapshot,
-    publish,
+    pointer_of,
     sweep,
 )
-from indexer.vectors import import_faiss, write_vectors
-
-SHARD_ROWS = {"cells": 2401, "tiles": 343}
-"""Some 25 shards of each kind over the Earth's land: a kill costs about a second of work."""
+from indexer.sources import BLUE_MARBLE, BuildParameters, Wanted, open_sources, warm_up
+from indexer.vectors import import_faiss
 
 Report = Callable[[Progress], None]
 
@@ -61,178 +51,252 @@ def build_index(
     cell_resolution: int = 4,
     tile_resolution: int = 3,
     antarctica: bool = True,
+    sources: Sequence[str] = (BLUE_MARBLE,),
+    fine_resolution: int | None = None,
+    dense: int = 3,
+    engine: Engine | None = None,
+    method: str | None = None,
+    name: str | None = None,
     force: bool = False,
 ) -> Manifest:
     """Build the index at ``path``, or finish building it.
 
-    Nothing is done where a complete index of the same checkpoint and parameters stands already. Tiles are cut out of
-    the Blue Marble; a checkpoint whose image encoder cannot see it (SatCLIP's on Sentinel-2) gets cells alone.
+    Nothing is done where a complete index of the same checkpoint, parameters and contents stands already. A checkpoint
+    whose image encoder cannot see the Blue Marble (SatCLIP's on Sentinel-2) gets no tiles of it.
 
     Args:
         path: the index's directory; made if need be.
         pair: the encoders.
         progress: called after every shard.
         cell_resolution: H3 resolution of the cells, 0…15; 4 gives 82 thousand.
-        tile_resolution: H3 resolution of the tiles, 0…15; 3 gives 12 thousand.
+        tile_resolution: H3 resolution of the Blue Marble's tiles, 0…15; 3 gives 12 thousand.
         antarctica: whether land south of 60° S counts.
+        sources: of tiles: ``blue-marble`` and names of datasets.
+        fine_resolution: of cells where ``dense`` tiles of datasets or more lie in one cell; by default none are finer.
+        dense: see there.
+        engine: makes the shards; by default this process.
+        method: of search, one of ``indexer.ann``'s; by default chosen by the number of rows.
+        name: under which the snapshot is kept beside others of the same directory; by default it is the index's own.
         force: build anew even where a complete index stands; unfinished work is kept all the same.
 
     Raises:
         IndexStoreError: another build is running there, or the disk refuses.
+        SourceError: there is no such dataset.
         MissingDependencyError: FAISS is not installed.
     """
-    index = Path(path)
     import_faiss()  # better now than after minutes of work
-    parameters = BuildParameters(cell_resolution, tile_resolution, antarctica, pair.tile_footprint_km)
-    with disk_errors(index, "Building the index at"):
-        index.mkdir(parents=True, exist_ok=True)
-        _refuse_strangers(index)
-        with _only_builder(index):
-            standing = None if force else _standing(index, pair, parameters)
-            if standing is None:
-                return _build(index, pair, parameters, progress or (lambda _: None))
-            if (index / BUILDING).exists():  # of a build that was ended just before it would have cleaned up
-                shutil.rmtree(index / BUILDING)
+    parameters = BuildParameters(
+        cell_resolution,
+        tile_resolution,
+        antarctica,
+        pair.tile_footprint_km,
+        sources=tuple(dict.fromkeys(sources)),
+        fine_resolution=fine_resolution,
+        dense=dense,
+    )
+    with at_work(Path(path), "Building the index at") as index:
+        return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, method=method, force=force)
+
+
+def add_sources(
+    path: str | Path,
+    sources: Sequence[str],
+    *,
+    pair: EncoderPair,
+    progress: Report | None = None,
+    engine: Engine | None = None,
+    name: str | None = None,
+) -> Manifest:
+    """Add tiles of datasets to an index; what stands is not embedded again. A dataset that has grown adds what is new.
+
+    Raises:
+        IndexStoreError: there is no index, it is of another checkpoint, or its vectors were imported.
+        SourceError: there is no such dataset.
+    """
+    index = Path(path)
+    manifest = Manifest.read(current_snapshot(index, name), index=index)
+    manifest.check_checkpoint(pair.name, pair.fingerprint, index=index)
+    standing = _parameters(manifest)
+    parameters = dataclasses.replace(standing, sources=tuple(dict.fromkeys([*standing.sources, *sources])))
+    with at_work(index, "Adding to the index at"):
+        return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, method=None, force=False)
+
+
+def resume_job(
+    path: str | Path,
+    *,
+    progress: Report | None = None,
+    pair: EncoderPair | None = None,
+    engine: Callable[[EncoderPair], Engine] = Inline,
+) -> Manifest:
+    """Go on with the unfinished job of an index, whatever began it.
+
+    Args:
+        path: the index's directory.
+        progress: called after every shard.
+        pair: the encoders, when they are loaded already; by default those of the job.
+        engine: makes the engine that makes the shards.
+
+    Raises:
+        IndexStoreError: nothing is unfinished, or the checkpoint has changed since.
+    """
+    index = Path(path)
+    job = Job.read(index)
+    encoders = pair or load_encoder(job.checkpoint["name"], "pair")
+    if encoders.fingerprint != job.checkpoint["fingerprint"]:
+        raise IndexStoreError(
+            f"The job of {index} was begun with {job.checkpoint['name']} ({job.checkpoint['fingerprint'][:12]}), which is "
+            f"{encoders.fingerprint[:12]} by now. Run the build again to begin anew."
+        )
+    with at_work(index, "Building the index at"):
+        return _run(
+            index,
+            encoders,
+            job.parameters,
+            engine(encoders),
+            progress,
+            name=job.name,
+            method=job.method,
+            force=job.base is None,
+        )
+
+
+def _run(
+    index: Path,
+    pair: EncoderPair,
+    parameters: BuildParameters,
+    engine: Engine,
+    progress: Report | None,
+    *,
+    name: str | None,
+    method: str | None,
+    force: bool,
+) -> Manifest:
+    report = progress or (lambda _: None)
+    sources = open_sources(parameters)
+    wanted = [(source.kind, source.name, source.wanted()) for source in sources]
+    plan = plan_digest([(name, rows) for _, name, rows in wanted])
+    base = None if force else _standing(index, pair, name)
+    if base is not None:
+        standing = Manifest.read(base, index=index)
+        if standing.plan == plan and _parameters(standing) == parameters and method in (None, _method(standing)):
+            shutil.rmtree(index / BUILDING, ignore_errors=True)  # of a job that was ended just before it cleaned up
             sweep(index)
             return standing
-
-
-def _refuse_strangers(index: Path) -> None:
-    """Refuse directories that hold something else: a build replaces and removes what lies in its own."""
-    if (index / MANIFEST).is_file():
-        raise IndexStoreError(f"{index} is one snapshot of an index, which never changes. Name the directory above it.")
-    names = {entry.name for entry in index.iterdir()}
-    if names and not names & {POINTER, LOCK}:
-        raise IndexStoreError(f"{index} is not empty and not an index. Choose an empty or new directory with --path.")
-
-
-def _standing(index: Path, pair: EncoderPair, parameters: BuildParameters) -> Manifest | None:
-    """The manifest of a complete index that is already what is wanted."""
-    with contextlib.suppress(IndexStoreError):
-        directory = current_snapshot(index)
-        manifest = Manifest.read(directory, index=index)
-        check_files(directory, manifest, index=index)
-        if manifest.checkpoint["fingerprint"] == pair.fingerprint and manifest.parameters == asdict(parameters):
-            return manifest
-    return None
-
-
-def _build(index: Path, pair: EncoderPair, parameters: BuildParameters, report: Report) -> Manifest:
-    resolutions = {"cells": parameters.cell_resolution, "tiles": parameters.tile_resolution}
-    made = [kind for kind in KINDS if kind != "tiles" or parameters.tile_footprint_km is not None]
-    shards = [
-        shard
-        for kind in made
-        for shard in plan_shards(
-            kind, land_cells(resolutions[kind], antarctica=parameters.antarctica), rows=SHARD_ROWS[kind]
-        )
-    ]
+    inputs, shards = _divide(base, wanted)
     checkpoint = {"name": pair.name, "fingerprint": pair.fingerprint, "dim": pair.dim}
-    work = _open_job(index / BUILDING, checkpoint, parameters, shards)
-    missing = [shard for shard in shards if not _is_made(work / "shards" / shard.file_name, shard)]
-    totals = {kind: sum(len(s.ids) for s in shards if s.kind == kind) for kind in KINDS}
+    job = Job(checkpoint, parameters, plan, len(shards), base and base.name, name, method)
+    work = job.open(index)
+    ledger = Ledger(work)
+    missing = [shard for shard in shards if not ledger.is_made(shard)]
+    totals = {kind: sum(len(rows.ids) for k, _, rows in wanted if k == kind) for kind in KINDS}
     left = {kind: sum(len(s.ids) for s in missing if s.kind == kind) for kind in KINDS}
     clock = Clock(totals, resumed={kind: totals[kind] - left[kind] for kind in KINDS})
     report(clock.progress("prepare"))
-    if missing:
+    if missing and isinstance(engine, Inline):
         warm_up(pair, parameters)
     # One shard of each kind first, so that both rates are known from the start; then the slow kind.
     first = {shard.kind: shard for shard in reversed(missing)}
-    missing.sort(key=lambda shard: (shard is not first[shard.kind], shard.kind == "cells", shard.number))
-    for shard in missing:
-        begun = time.monotonic()
-        make_shard(work / "shards" / shard.file_name, shard, pair=pair, parameters=parameters)
-        clock.record(shard.kind, len(shard.ids), time.monotonic() - begun)
-        report(clock.progress(shard.kind))
+    missing.sort(key=lambda shard: (shard is not first[shard.kind], shard.kind == "cells", shard.source, shard.number))
+    for made in engine.run(work / SHARDS, missing, parameters):
+        ledger.record(made)
+        clock.record(made.kind, made.rows, made.seconds / engine.workers)
+        report(clock.progress(made.kind))
     report(clock.progress("finish"))
-    staged = _join(work, shards, pair.dim)
-    manifest = Manifest.describe(staged, checkpoint=checkpoint, parameters=asdict(parameters), counts=totals)
-    manifest.write(staged)
-    publish(index, staged)
-    shutil.rmtree(work)
+    for shard in shards:
+        inputs[shard.kind].append(Input(work / SHARDS / shard.file_name))
+    manifest = commit(
+        index,
+        work,
+        inputs,
+        checkpoint=checkpoint,
+        parameters=dataclasses.asdict(parameters),
+        plan=plan,
+        reweight=pair.reweight,
+        views=pair.views,
+        name=name,
+        method=method,
+        failed=ledger.failures(shards),
+    )
     clock.finished = True
     report(clock.progress("finish"))
     return manifest
 
 
-def _open_job(work: Path, checkpoint: dict[str, Any], parameters: BuildParameters, shards: list[Shard]) -> Path:
-    """The directory of this very job; unfinished work of any other is thrown away."""
-    job = {
-        "format": FORMAT,
-        "checkpoint": checkpoint,
-        "parameters": asdict(parameters),
-        "plan": plan_digest(shards),
-        "shards": len(shards),
-    }
+def _divide(base: Path | None, wanted: Sequence[tuple[str, str, Wanted]]) -> tuple[dict[str, list[Input]], list[Shard]]:
+    """What the standing snapshot holds already, and shards of all the rest."""
+    inputs: dict[str, list[Input]] = {kind: [] for kind in KINDS}
+    shards: list[Shard] = []
+    kept: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
+    if base is not None:
+        tables = {kind: read_light(base / f"{kind}.arrow") for kind in KINDS}
+        kept = {kind: np.zeros(len(table), dtype=bool) for kind, table in tables.items()}
+    for kind, source, rows in wanted:
+        new = np.ones(len(rows.ids), dtype=bool)
+        if base is not None and len(tables[kind]):
+            table = tables[kind]
+            ids = table["id"].to_numpy()
+            contents = table["content"].to_pylist() if kind == "tiles" else [""] * len(table)
+            row_of = {pair: row for row, pair in enumerate(zip(ids.tolist(), contents, strict=True))}
+            found = [row_of.get(pair, -1) for pair in zip(rows.ids.tolist(), rows.content.tolist(), strict=True)]
+            rows_there = np.array(found, dtype=np.int64)
+            new = rows_there < 0
+            kept[kind][rows_there[~new]] = True
+        shards += plan_shards(kind, source, rows.ids[new], rows.keys[new], rows=SHARD_ROWS[kind])
+    if base is not None:
+        inputs = {kind: [Input(base / f"{kind}.parquet", kept[kind])] for kind in KINDS}
+    return inputs, shards
+
+
+def _standing(index: Path, pair: EncoderPair, name: str | None) -> Path | None:
+    """The complete snapshot of the same checkpoint that stands, or None."""
+    if not (index / pointer_of(name)).is_file():
+        return None
     try:
-        same = json.loads((work / "job.json").read_bytes()) == job
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        if work.exists():
-            shutil.rmtree(work)
-        (work / "shards").mkdir(parents=True)
-        with durable(work / "job.json") as file:
-            file.write(json.dumps(job, indent=2).encode())
-    return work
+        directory = current_snapshot(index, name)
+        manifest = Manifest.read(directory, index=index)
+        check_files(directory, manifest, index=index)
+    except IndexStoreError:
+        return None
+    same = manifest.checkpoint == {"name": pair.name, "fingerprint": pair.fingerprint, "dim": pair.dim}
+    return directory if same else None
 
 
-def _is_made(path: Path, shard: Shard) -> bool:
-    """Whether a shard's file stands and holds its ids; one that does not fit is made again."""
-    if not path.is_file():
-        return False
-    try:
-        return np.array_equal(read_ids(path), shard.ids)
-    except (OSError, ValueError, KeyError):  # pyarrow's errors are ValueErrors
-        return False
+def _parameters(manifest: Manifest) -> BuildParameters:
+    """The parameters of a snapshot.
+
+    Raises:
+        IndexStoreError: its vectors were imported.
+    """
+    if manifest.checkpoint.get("imported"):
+        raise IndexStoreError(
+            f"The vectors of {manifest.checkpoint['name']} were imported: there is no checkpoint here to add more. "
+            "Import another file instead."
+        )
+    content = dict(manifest.parameters)
+    content["sources"] = tuple(content["sources"])
+    return BuildParameters(**content)
 
 
-def _join(work: Path, shards: list[Shard], dim: int) -> Path:
-    """Join the shards to the snapshot's files, in id order, and return their directory."""
-    staged = work / "snapshot"
-    if staged.exists():
-        shutil.rmtree(staged)
-    staged.mkdir()
-    for kind in KINDS:
-        paths = [work / "shards" / shard.file_name for shard in shards if shard.kind == kind]
-        layout = schema(kind, dim)
-        with durable(staged / f"{kind}.parquet") as file, open_writer(file, layout) as writer:
-            for path in paths:
-                writer.write_table(pq.read_table(path), row_group_size=ROW_GROUP[kind])
-
-        def batches(paths: list[Path] = paths) -> Iterator[Vectors]:
-            for path in paths:
-                yield vectors_of(pq.read_table(path, columns=["embedding"]))
-
-        with durable(staged / f"{kind}.faiss") as file:
-            write_vectors(file, batches(), dim=dim)
-    write_catalogue(staged)
-    return staged
+def _method(manifest: Manifest) -> str:
+    return str(manifest.search["cells"]["method"])
 
 
 @contextlib.contextmanager
-def _only_builder(index: Path) -> Iterator[None]:
-    """Hold the index's build lock, which the system drops even when the process is killed.
+def at_work(index: Path, doing: str) -> Iterator[Path]:
+    """The index's directory, made and locked, with the disk's refusals as sentences."""
+    with disk_errors(index, doing):
+        index.mkdir(parents=True, exist_ok=True)
+        refuse_strangers(index)
+        with only_writer(index):
+            yield index
 
-    Raises:
-        IndexStoreError: another process holds it; names that process.
-    """
-    owner = index / "build.owner"
-    lock = filelock.FileLock(index / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        try:
-            who = owner.read_text(encoding="utf-8").strip()
-        except OSError:
-            who = "an unknown process"
-        raise IndexStoreError(
-            f"Another build of {index} is running ({who}). Wait for it, or end it and run this again."
-        ) from None
-    try:
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n", encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+
+def refuse_strangers(index: Path) -> None:
+    """Refuse directories that hold something else: a build replaces and removes what lies in its own."""
+    if (index / MANIFEST).is_file():
+        raise IndexStoreError(f"{index} is one snapshot of an index, which never changes. Name the directory above it.")
+    names = {entry.name for entry in index.iterdir()}
+    if names and not any(name == LOCK or name.startswith(POINTER) for name in names):
+        raise IndexStoreError(f"{index} is not empty and not an index. Choose an empty or new directory with --path.")

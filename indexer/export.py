@@ -26,7 +26,6 @@ import shapely
 from numpy.typing import NDArray
 
 from data.errors import IndexStoreError, QueryError
-from data.files import TEMPORARY
 from data.geo import cell_to_hex
 from data.rows import BBOX, geo_metadata
 from indexer.cell_shapes import cell_shapes, shape_boxes
@@ -80,7 +79,7 @@ def export_rows(
         IndexStoreError: the snapshot cannot be read, or the file cannot be written.
     """
     chosen = format or SUFFIXES.get(out.suffix.lower())
-    if chosen not in get_args(Format):
+    if chosen is None or chosen not in get_args(Format):
         raise QueryError(
             f"{out.name}: what format {format or out.suffix or 'a name without a suffix'!r} is, is not known. "
             f"Use one of {', '.join(SUFFIXES)}, or --format with one of {', '.join(get_args(Format))}."

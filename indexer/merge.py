@@ -1,7 +1,7 @@
 """Joins row files to one, in order: shards just made and rows that an older snapshot holds already.
 
-Owns the merge. Every input ascends, so each is read once from front to back, one row group at a time; what comes out does
-not depend on how the rows were spread over the inputs.
+Owns the merge. Every input ascends, so each is read once from front to back, one row group at a time; what comes out
+does not depend on how the rows were spread over the inputs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Input:
 
 
 def merge_rows(file: BinaryIO, inputs: Sequence[Input], layout: pa.Schema, *, row_group: int) -> int:
-    """Write the rows of all inputs to one Parquet file, by key and id. Of two rows with one id the earlier input's stays.
+    """Write the rows of all inputs to one Parquet file, by key and id. Of two rows of one id the first input's stays.
 
     Args:
         file: to write to.

@@ -54,13 +54,14 @@ class Manifest:
 
     Attributes:
         format: version of this layout.
-        checkpoint: ``name``, ``fingerprint`` (SHA-256 of the weights) and ``dim`` of the encoder pair. Where the vectors
-            were imported, there is no pair: ``imported`` is true.
+        checkpoint: ``name``, ``fingerprint`` (SHA-256 of the weights) and ``dim`` of the encoder pair. Where the
+            vectors were imported, there is no pair: ``imported`` is true.
         parameters: of the build: ``cell_resolution``, ``tile_resolution``, ``antarctica``, ``sources``, ….
         plan: SHA-256 over the ids and contents that were asked for; '' where rows were removed since.
         counts: rows of ``cells`` and ``tiles``.
         sources: rows of tiles by source.
         search: by kind, how rows are searched: ``method``, and of an approximate one its settings and measured recall.
+        failed: ids of rows that could not be made, each with the reason.
         files: size in bytes and SHA-256 of each file.
         created: time in UTC, ISO 8601.
         fingerprint: SHA-256 over all of this but the time, which differs between equal builds.
@@ -73,6 +74,7 @@ class Manifest:
     counts: dict[str, int]
     sources: dict[str, int]
     search: dict[str, dict[str, Any]]
+    failed: list[list[str]]
     files: dict[str, dict[str, Any]]
     created: str
     fingerprint: str
@@ -88,6 +90,7 @@ class Manifest:
         counts: Mapping[str, int],
         sources: Mapping[str, int],
         search: Mapping[str, Mapping[str, Any]],
+        failed: list[list[str]],
     ) -> Self:
         """Take stock of the finished files in a directory."""
         files = {
@@ -103,6 +106,7 @@ class Manifest:
             "counts": dict(counts),
             "sources": dict(sources),
             "search": {kind: dict(settings) for kind, settings in search.items()},
+            "failed": failed,
             "files": files,
         }
         plain = json.loads(json.dumps(content))  # as it will be read: tuples are lists

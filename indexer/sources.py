@@ -71,8 +71,8 @@ class BuildParameters:
         """Refuse fine cells that are coarser than the coarse ones, by far too many, and no tiles that are dense."""
         if self.fine_resolution is not None and not 0 < self.fine_resolution - self.cell_resolution <= 4:
             raise IndexStoreError(
-                f"Fine cells of resolution {self.fine_resolution} do not fit cells of {self.cell_resolution}: choose one "
-                f"to four steps finer, {self.cell_resolution + 1}…{self.cell_resolution + 4}."
+                f"Fine cells of resolution {self.fine_resolution} do not fit cells of {self.cell_resolution}: choose "
+                f"one to four steps finer, {self.cell_resolution + 1}…{self.cell_resolution + 4}."
             )
         if self.dense < 1:
             raise IndexStoreError(f"{self.dense} tiles in a cell cannot be dense; give 1 or more.")

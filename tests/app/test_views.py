@@ -11,11 +11,12 @@ from app.answer import Answer, token_of
 from app.field_image import Legend
 from app.gallery import cards, lonlat_text
 from app.map_view import flat_map, globe
-from app.preview import caption, picture
+from app.preview import caption
 from app.results_view import legend_html
 from app.samples import SAMPLES
 from app.setup_view import time_text
 from app.url_state import PageQuery
+from data.display import picture
 from data.geo import BBox, cell_lonlat, cell_of, cell_to_hex, great_circle_km
 from data.land import is_land
 from data.patch import Patch

@@ -181,11 +181,21 @@ def polygons(draw: st.DrawFn) -> shapely.Geometry:
 
 compares = st.one_of(
     st.builds(
-        Compare, st.sampled_from(["elevation_m", "orbit"]), st.sampled_from(list(OPERATORS)), st.integers(-6, 6).map(lambda v: v / 2)
+        Compare,
+        st.sampled_from(["elevation_m", "orbit"]),
+        st.sampled_from(list(OPERATORS)),
+        st.integers(-6, 6).map(lambda v: v / 2),
     ),
-    st.builds(Compare, st.just("cloud_percent"), st.sampled_from(list(OPERATORS)), st.integers(0, 1000).map(lambda v: v / 10)),
-    st.builds(Compare, st.sampled_from(["note", "country", "source"]), st.sampled_from(list(OPERATORS)), st.sampled_from(["", "a", "b", "FRA", "s2", "ö'\"; drop", "~"])),
-)  # fmt: skip
+    st.builds(
+        Compare, st.just("cloud_percent"), st.sampled_from(list(OPERATORS)), st.integers(0, 1000).map(lambda v: v / 10)
+    ),
+    st.builds(
+        Compare,
+        st.sampled_from(["note", "country", "source"]),
+        st.sampled_from(list(OPERATORS)),
+        st.sampled_from(["", "a", "b", "FRA", "s2", "ö'\"; drop", "~"]),
+    ),
+)
 moments = st.integers(0, 1000).map(lambda h: START + timedelta(hours=h))
 filters = st.builds(
     Where,
@@ -207,10 +217,11 @@ filters = st.builds(
     compare=st.lists(compares, max_size=2).map(tuple),
     beyond=st.none()
     | st.tuples(
-        st.tuples(st.integers(-180, 180), st.integers(-90, 90)), st.sampled_from([0, 1, 800, 5000, 12000, 19900, 20015, 20100])
+        st.tuples(st.integers(-180, 180), st.integers(-90, 90)),
+        st.sampled_from([0, 1, 800, 5000, 12000, 19900, 20015, 20100]),
     ),
     not_ids=st.lists(st.integers(0, 6200).map(lambda i: f"t{i}"), max_size=3).map(tuple),
-)  # fmt: skip
+)
 run = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -312,9 +323,12 @@ def test_borders_count(folder: Path) -> None:
 def test_single_precision_compares_in_its_own(folder: Path) -> None:
     count = 3
     table = make_rows(
-        "tiles", list("abc"), lonlat=np.zeros((count, 2)), vectors=np.ones((count, 2), dtype=np.float32),
+        "tiles",
+        list("abc"),
+        lonlat=np.zeros((count, 2)),
+        vectors=np.ones((count, 2), dtype=np.float32),
         columns={"cloud_percent": [20.1, 20.2, float("nan")]},
-    )  # fmt: skip
+    )
     filter_ = stored(folder / "single", "tiles", table)
     for one, expected in ((("=", 20.1), [0]), (("<=", 20.1), [0]), ((">", 20.1), [1]), (("!=", 0.0), [0, 1])):
         found = filter_.select(Where(compare=(Compare("cloud_percent", *one),)))
@@ -325,8 +339,11 @@ def test_single_precision_compares_in_its_own(folder: Path) -> None:
     ("where", "words"),
     [
         (Where(compare=(Compare("colour", "=", "red"),)), "no column 'colour'; they have: id, lon, lat"),
-        (Where(compare=(Compare("note\" OR 1=1 --", "=", "x"),)), "no column"),
-        (Where(compare=(Compare("cloud_percent", "<", "much"),)), "holds numbers and was compared with the text 'much'"),
+        (Where(compare=(Compare('note" OR 1=1 --', "=", "x"),)), "no column"),
+        (
+            Where(compare=(Compare("cloud_percent", "<", "much"),)),
+            "holds numbers and was compared with the text 'much'",
+        ),
         (Where(compare=(Compare("source", "=", 5.0),)), "put it in quotes"),
         (Where(compare=(Compare("note", "=", 5.0),)), "put it in quotes"),
         (Where(compare=(Compare("acquired", "<", "soon"),)), "write 2021-06-30"),
@@ -336,7 +353,7 @@ def test_single_precision_compares_in_its_own(folder: Path) -> None:
         (Where(polygon=shapely.Point(0, 0)), "a Point"),
         (Where(polygon=shapely.box(0, 0, 10, 100)), "off the globe"),
     ],
-)  # fmt: skip
+)
 def test_refusals_are_sentences(where: Where, words: str, folder: Path) -> None:
     with pytest.raises(QueryError, match=words.replace("(", r"\(")):
         world(folder)[0].select(where)

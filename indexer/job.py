@@ -1,0 +1,159 @@
+"""The state of a job on disk: what is to be made, which shards stand, and who works on it.
+
+Owns ``building/``: ``job.json`` says everything that another process needs to go on, ``ledger.jsonl`` has one line for
+each finished shard. All of it is plain files, so anybody may watch. One process works on an index at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+import numpy as np
+
+from data.errors import IndexStoreError
+from indexer.files import durable
+from indexer.plan import Shard
+from indexer.rows import read_ids
+from indexer.shard import Made
+from indexer.snapshot import BUILDING, FORMAT, LOCK
+from indexer.sources import BuildParameters
+
+JOB, LEDGER, SHARDS = "job.json", "ledger.jsonl", "shards"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made.
+
+    Attributes:
+        checkpoint: ``name``, ``fingerprint``, ``dim``.
+        parameters: of the build.
+        plan: digest of all that is wanted.
+        shards: how many are to be made; rows that an older snapshot holds need none.
+        base: the snapshot whose rows stand, or None.
+        name: of the pointer that will be switched, or None for the default.
+        method: of the search, or None to choose by size.
+    """
+
+    checkpoint: dict[str, Any]
+    parameters: BuildParameters
+    plan: str
+    shards: int
+    base: str | None = None
+    name: str | None = None
+    method: str | None = None
+
+    def open(self, index: Path) -> Path:
+        """The directory of this very job, ``building/``; unfinished work of any other is thrown away."""
+        work = index / BUILDING
+        content = json.dumps({"format": FORMAT} | asdict(self), indent=2).encode()
+        try:
+            same = (work / JOB).read_bytes() == content
+        except OSError:
+            same = False
+        if not same:
+            if work.exists():
+                shutil.rmtree(work)
+            (work / SHARDS).mkdir(parents=True)
+            with durable(work / JOB) as file:
+                file.write(content)
+        return work
+
+    @classmethod
+    def read(cls, index: Path) -> Self:
+        """The unfinished job of an index.
+
+        Raises:
+            IndexStoreError: there is none, or it is of another version.
+        """
+        path = index / BUILDING / JOB
+        try:
+            content = json.loads(path.read_bytes())
+            if content.pop("format") != FORMAT:
+                raise ValueError("it is of another version of Samewhere")
+            chosen = content.pop("parameters")
+            chosen["sources"] = tuple(chosen["sources"])
+            return cls(**content, parameters=BuildParameters(**chosen))
+        except FileNotFoundError:
+            raise IndexStoreError(f"No job of {index} is unfinished: there is nothing to resume.") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise IndexStoreError(f"{path} cannot be resumed ({error}). Run the build again instead.") from error
+
+
+class Ledger:
+    """The finished shards of a job, a line of JSON each, on the disk before the next shard counts."""
+
+    def __init__(self, work: Path) -> None:
+        """Read what is there; a last line that a kill cut short does not count."""
+        self._path = work / LEDGER
+        self._folder = work / SHARDS
+        self.lines: dict[str, dict[str, Any]] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._path.read_bytes().split(b"\n"):
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    entry = json.loads(line)
+                    self.lines[entry["shard"]] = entry
+
+    def record(self, made: Made) -> None:
+        """Add a shard."""
+        self.lines[made.shard] = asdict(made)
+        with self._path.open("ab") as file:
+            file.write(b"\n" + json.dumps(asdict(made)).encode() + b"\n")  # after a cut line this begins a new one
+            file.flush()
+            os.fsync(file.fileno())
+
+    def is_made(self, shard: Shard) -> bool:
+        """Whether a shard's file stands and holds its rows; one that does not fit is made again."""
+        entry = self.lines.get(shard.file_name)
+        path = self._folder / shard.file_name
+        if entry is None or not path.is_file():
+            return False
+        missing = {name for name, _ in entry["failed"]}
+        wanted = [name for name in shard.ids.tolist() if name not in missing]
+        try:
+            return np.array_equal(read_ids(path).tolist(), wanted)
+        except (OSError, ValueError, KeyError):  # pyarrow's errors are ValueErrors
+            return False
+
+    def failures(self, shards: Sequence[Shard]) -> list[tuple[str, str]]:
+        """Rows of these shards that could not be made, with the reason."""
+        lines = (self.lines.get(shard.file_name) for shard in shards)
+        return [(name, reason) for line in lines if line for name, reason in line["failed"]]
+
+
+@contextlib.contextmanager
+def only_writer(index: Path) -> Iterator[None]:
+    """Hold the index's lock, which the system drops even when the process is killed.
+
+    Raises:
+        IndexStoreError: another process holds it; names that process.
+    """
+    owner = index / "build.owner"
+    lock = filelock.FileLock(index / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        try:
+            who = owner.read_text(encoding="utf-8").strip()
+        except OSError:
+            who = "an unknown process"
+        raise IndexStoreError(
+            f"Another build of {index} is running ({who}). Wait for it, or end it and run this again."
+        ) from None
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n", encoding="utf-8")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
