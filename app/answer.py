@@ -20,7 +20,7 @@ from data.patch import Patch
 from indexer.hits import Hit
 from indexer.query import Query
 from indexer.search import SearchIndex
-from indexer.shard import THUMBNAIL_PX, jpeg
+from indexer.sources import THUMBNAIL_PX, jpeg
 
 
 @dataclass(frozen=True)

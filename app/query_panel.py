@@ -10,6 +10,7 @@ from app.state import Asked, forget_hit, go_to, on_sample, on_upload, upload_key
 from app.url_state import K_MAX, KM_MAX
 from data import atlas
 from data.bands import GSD_M
+from data.display import picture as picture_of
 from data.patch import Patch
 
 KIND = {"place": "A place", "image": "An image"}
@@ -61,7 +62,7 @@ def what(asked: Asked, *, blue_marble: bool) -> None:
 def show(patch: Patch, *, blue_marble: bool) -> None:
     """The image that is asked with; ``blue_marble`` is what the model sees."""
     picture, words = st.columns([1, 2.4], vertical_alignment="center", gap="small")
-    picture.image(picture(patch), width=72)
+    picture.image(picture_of(patch), width=72)
     words.caption(preview.caption(patch, blue_marble=blue_marble))
     if uploaded() and (patch.gsd_m is None or st.session_state["gsd_m"]):
         st.number_input(

@@ -5,5 +5,6 @@ from indexer.hits import Hit
 from indexer.home import default_index_path
 from indexer.query import Query
 from indexer.search import SearchIndex
+from indexer.where import Compare, Where
 
-__all__ = ["Hit", "Query", "SearchIndex", "build_index", "default_index_path"]
+__all__ = ["Compare", "Hit", "Query", "SearchIndex", "Where", "build_index", "default_index_path"]

@@ -1,108 +1,36 @@
 """Embeddings of another model, read from its GeoParquet as tiles of an image-only gallery.
 
-Owns how such a file's columns are found (:class:`Columns` states the rules) and what its rows become. Refuses what it
-would have to guess, with the option that says it, and vectors without a direction, by row. Files are read a few
-thousand rows at a time, whatever the size of their row groups.
-
-Source:
-    GeoParquet 1.0 and 1.1 (geoparquet.org); the layouts that Major TOM, EarthEmbeddings and Clay publish.
+Owns what a row of such a file becomes; which of its columns mean what is ``indexer.gallery_columns``'s to find. Refuses
+vectors without a direction and rows without a place, by number. Files are read a few thousand rows at a time, whatever
+the size of their row groups.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
 
-from data.errors import SourceError
+from data.errors import CoordinateError, SourceError
+from data.geo import Floats, validate_lonlat, wrap_lon
+from indexer.encoder import Vectors
+from indexer.export import PROVENANCE
 from indexer.files import disk_errors, durable
-from indexer.rows import make_rows, open_writer, schema, sort_rows
+from indexer.gallery_columns import CLOUD, GSD, Columns, common_type, extra_types, first, is_number
+from indexer.rows import make_rows, open_writer, sort_rows
 
 BATCH_ROWS = 4096
 SHARD_ROWS = 65_536
-EMBEDDING = ("embedding", "embeddings", "vector", "vectors", "vec")
-ID = ("unique_id", "id", "chips_id", "chip_id", "item_id")
-LON_LAT = (("centre_lon", "centre_lat"), ("center_lon", "center_lat"), ("lon", "lat"), ("longitude", "latitude"))
-TIME = ("acquired", "timestamp", "datetime", "date")
-CLOUD = ("cloud_percent", "eo:cloud_cover", "cloud_cover")
-GSD = ("gsd_m", "gsd", "eo:gsd")
-PLACES_IN_DEGREES = ("EPSG:4326", "OGC:CRS84", "OGC:CRS84H", "EPSG:4979")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a file mean what. What is not given is found by these rules, on names as they are written.
-
-    Attributes:
-        embedding: the only column of lists of floating-point numbers; of several, the first of ``EMBEDDING``.
-        id: the first of ``ID``; without any, rows are named by their file and number.
-        lonlat: longitude and latitude: the first pair of ``LON_LAT``.
-        geometry: without those, GeoParquet's primary column, or ``geometry``: WKB in degrees, of which the centroid is
-            the place.
-        thumbnail: ``thumbnail``, if it holds bytes.
-        acquired: the first of ``TIME``; text is read as ISO 8601, and is no time where it cannot be.
-        extra: numbers and text that are left; every column under its own name. A name that an index's own columns have
-            already (upper or lower case) is left out.
-    """
-
-    embedding: str | None = None
-    id: str | None = None
-    lonlat: tuple[str, str] | None = None
-    geometry: str | None = None
-    thumbnail: str | None = None
-    acquired: str | None = None
-    extra: tuple[str, ...] = ()
-
-    def find(self, layout: pa.Schema, *, where: Path) -> Columns:
-        """The columns of a file.
-
-        Raises:
-            SourceError: one that is needed is missing, of the wrong type, or one of several that could be meant.
-        """
-        given = (self.embedding, self.id, *(self.lonlat or ()), self.geometry, self.thumbnail, self.acquired)
-        for name in given:
-            if name is not None and name not in layout.names:
-                raise SourceError(f"{where} has no column {name!r}. It has: {', '.join(layout.names)}.")
-        embedding = self.embedding or _the_embedding(layout, where)
-        if not _is_vector(layout.field(embedding).type):
-            raise SourceError(
-                f"{where}: the column {embedding!r} holds {layout.field(embedding).type}, not lists of floating-point "
-                "numbers. Name another with --embedding-column."
-            )
-        lonlat = self.lonlat
-        if lonlat is None and self.geometry is None:
-            lonlat = next((pair for pair in LON_LAT if all(name in layout.names for name in pair)), None)
-        geometry = None if lonlat else self.geometry or _the_geometry(layout, where)
-        if geometry is not None:
-            _check_degrees(layout, geometry, where)
-        name = self.id or _first(ID, layout)
-        acquired = self.acquired or _first(TIME, layout)
-        thumbnail = self.thumbnail or _first(("thumbnail",), layout)
-        if thumbnail is not None and not _is_binary(layout.field(thumbnail).type):
-            thumbnail = None
-        used = {embedding, name, geometry, thumbnail, *(lonlat or ())}
-        taken = {own.casefold() for own in schema("tiles", 1).names}
-        extra: list[str] = []
-        for field in layout:
-            if field.name not in used and field.name.casefold() not in taken and _kept_type(field.type) is not None:
-                taken.add(field.name.casefold())
-                extra.append(field.name)
-        return replace(
-            self,
-            embedding=embedding,
-            id=name,
-            lonlat=lonlat,
-            geometry=geometry,
-            thumbnail=thumbnail,
-            acquired=acquired,
-            extra=tuple(extra),
-        )
 
 
 def read_embeddings(
@@ -132,7 +60,7 @@ def read_embeddings(
     found = (columns or Columns()).find(file.schema_arrow, where=path)
     kept = extra if extra is not None else extra_types(file.schema_arrow, found)
     wanted = [found.embedding, found.id, *(found.lonlat or ()), found.geometry, found.thumbnail, found.acquired]
-    measures = [name for names in (CLOUD, GSD) if (name := _first(names, file.schema_arrow))]
+    measures = [name for names in (CLOUD, GSD) if (name := first(names, file.schema_arrow))]
     names = sorted({name for name in (*wanted, *measures, *found.extra) if name is not None})
     row = 0
     with file:
@@ -152,33 +80,33 @@ def _make(
     table: pa.Table,
     found: Columns,
     path: Path,
-    first: int,
+    start: int,
     *,
     source: str,
     dim: int | None,
     extra: dict[str, pa.DataType],
 ) -> pa.Table:
     """Rows of one batch."""
-    where = f"{path}, rows from {first:,}"
-    vectors = _unit_vectors(table[str(found.embedding)], path, first, dim)
-    lonlat = _places(table, found, path, first)
+    where = f"{path}, rows from {start:,}"
+    vectors = _unit_vectors(table[str(found.embedding)], path, start, dim)
+    lonlat = _places(table, found, path, start)
     given = table[found.id].cast(pa.string()).to_pylist() if found.id else [None] * len(table)
     if found.id and (None in given or "" in given):
         row = next(i for i, name in enumerate(given) if not name)
-        raise SourceError(f"{path}, row {first + row:,}: its id ({found.id}) is empty. Name another with --id-column.")
-    ids = [name or f"{path.stem}-{first + row}" for row, name in enumerate(given)]
+        raise SourceError(f"{path}, row {start + row:,}: its id ({found.id}) is empty. Name another with --id-column.")
+    ids = [name or f"{path.stem}-{start + row}" for row, name in enumerate(given)]
     long = next((i for i, name in enumerate(ids) if len(name) > 200 or len(name.splitlines()) != 1), None)
     if long is not None:
         raise SourceError(
-            f"{path}, row {first + long:,}: its id has a line break or over 200 letters. Name another column."
+            f"{path}, row {start + long:,}: its id has a line break or over 200 letters. Name another column."
         )
     columns: dict[str, Any] = {
         "source": [source] * len(table),
         "content": [_content(vector, place) for vector, place in zip(vectors, lonlat, strict=True)],
     }
     for target, names in (("cloud_percent", CLOUD), ("gsd_m", GSD)):
-        name = _first(names, table.schema)
-        if name is not None and _is_number(table.schema.field(name).type):
+        name = first(names, table.schema)
+        if name is not None and is_number(table.schema.field(name).type):
             columns[target] = _numbers(table[name], pa.float32())
     if found.acquired:
         columns["acquired"] = _times(table[found.acquired])
@@ -186,7 +114,7 @@ def _make(
         columns["thumbnail"] = [value or b"" for value in table[found.thumbnail].to_pylist()]
     for name, kind in extra.items():
         if name in table.column_names:
-            columns[name] = _numbers(table[name], kind) if _is_number(kind) else table[name].cast(kind).combine_chunks()
+            columns[name] = _numbers(table[name], kind) if is_number(kind) else table[name].cast(kind).combine_chunks()
     try:
         return make_rows("tiles", ids, lonlat=lonlat, vectors=vectors, columns=columns, extra=extra)
     except pa.ArrowInvalid as error:
@@ -220,7 +148,7 @@ def write_gallery_shards(
         with _open(path) as file:
             layout = file.schema_arrow
         for column, kind in extra_types(layout, (columns or Columns()).find(layout, where=path)).items():
-            extra[column] = _common(extra.get(column, kind), kind, column, path)
+            extra[column] = common_type(extra.get(column, kind), kind, column, path)
         claims.setdefault(_claim(layout), path)
     if len(claims) > 1:
         raise SourceError(f"{' and '.join(map(str, claims.values()))} are of different models. Import them apart.")
@@ -267,3 +195,108 @@ def _check_unique(shards: list[Path]) -> None:
             f"The id {doubled[0]!r} stands in {doubled[1]} rows; every tile needs one of its own. Name another column "
             "with --id-column, or import each file once."
         )
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, buffer_size=1 << 20)  # else a whole column of a row group is read at once
+    except FileNotFoundError:
+        raise SourceError(f"There is no file {path}.") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(f"{path} is no Parquet file, or is damaged: {error}. Fetch it again.") from error
+
+
+def _claim(layout: pa.Schema) -> str:
+    """Fingerprint of the checkpoint that made an export of ours, '' for files of others."""
+    try:
+        found = json.loads((layout.metadata or {})[PROVENANCE])["checkpoint"]["fingerprint"]
+    except (KeyError, ValueError, TypeError):
+        return ""
+    return found if isinstance(found, str) and re.fullmatch(r"[0-9a-f]{64}", found) else ""
+
+
+def _unit_vectors(column: pa.ChunkedArray, path: Path, start: int, dim: int | None) -> Vectors:
+    """Rows of a column of lists as (N, D) float32 of length 1."""
+    lists = column.combine_chunks()
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    dim = dim or int(lengths[0])
+    if (lengths != dim).any() or not dim:
+        row = int(np.argmax((lengths != dim) | (lengths == 0)))
+        raise SourceError(
+            f"{path}, row {start + row:,}: its embedding has {lengths[row]} numbers where {dim} are expected."
+        )
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64).reshape(-1, dim)
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.abs(values).max(axis=1, keepdims=True)  # so that squares neither overflow nor vanish
+        usable = np.isfinite(largest[:, 0]) & (largest[:, 0] > 0)
+    if not usable.all():
+        row = int(np.argmin(usable))
+        seen = "only zeros" if largest[row, 0] == 0 else "numbers that are not finite, or missing"
+        raise SourceError(
+            f"{path}, row {start + row:,}: its embedding holds {seen}, so it has no direction. Remove the row."
+        )
+    values /= largest
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), dtype=np.float32)
+
+
+def _places(table: pa.Table, found: Columns, path: Path, start: int) -> Floats:
+    """(N, 2) degrees of a batch's rows."""
+    if found.lonlat:
+        lonlat = np.stack([_numbers(table[name], pa.float64()).to_numpy(False) for name in found.lonlat], axis=1)
+    else:
+        lonlat = _centroids(table[str(found.geometry)], path, start)
+    bad = ~np.isfinite(lonlat).all(axis=1)
+    if bad.any():
+        raise SourceError(f"{path}, row {start + int(np.argmax(bad)):,}: it has no place. Remove the row.")
+    try:
+        return validate_lonlat(lonlat)
+    except CoordinateError as error:
+        raise SourceError(f"{path}, rows from {start:,}: {error}") from error
+
+
+def _centroids(column: pa.ChunkedArray, path: Path, start: int) -> Floats:
+    """Centroids of WKB geometries; one that spans more than half the globe is taken to cross ±180°."""
+    try:
+        shapes = shapely.from_wkb(column.to_numpy(zero_copy_only=False))
+    except shapely.errors.GEOSException as error:
+        raise SourceError(f"{path}, rows from {start:,}: a geometry is not WKB ({error}).") from error
+    bounds = shapely.bounds(shapes)
+    around = np.array([360.0, 0.0])
+    for row in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180):
+        shapes[row] = shapely.transform(shapes[row], lambda points: points + (points[:, :1] < 0) * around)
+    centres = shapely.centroid(shapes)
+    return np.stack([wrap_lon(shapely.get_x(centres)), shapely.get_y(centres)], axis=1)
+
+
+def _numbers(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    """A column of numbers in another type; what is missing stays so."""
+    values = column.combine_chunks()
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    return values.cast(kind, safe=False)
+
+
+def _times(column: pa.ChunkedArray) -> pa.Array:
+    """A column of times or ISO 8601 text as UTC; one without a zone is taken as that."""
+    kind = pa.timestamp("us", tz="UTC")
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        plain = column if pa.types.is_timestamp(column.type) else column.cast(pa.timestamp("us"))
+        return plain.combine_chunks().cast(kind, safe=False)
+    return pa.array([_time(value) for value in column.to_pylist()], type=kind)
+
+
+def _time(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        read = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+def _content(vector: Vectors, place: Floats) -> str:
+    """32 hex digits that are the same for the same vector at the same place (to 0.01°)."""
+    digest = hashlib.sha256(vector.astype("<f4").tobytes())
+    digest.update(np.rint(place * 100).astype("<i8").tobytes())
+    return digest.hexdigest()[:32]

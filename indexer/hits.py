@@ -17,13 +17,14 @@ class Hit:
 
     Attributes:
         rank: 1 for the best.
-        id: H3 id, hex.
+        id: H3 id, hex, of a cell; name of a tile.
         lon: degrees, of the centre.
         lat: degrees, of the centre.
         score: cosine similarity in the view that was asked for, higher is better.
         km: great-circle kilometres from the query, or None where its place is unknown.
         country: ISO 3166 alpha-3, '' for none.
         target: ``cells`` or ``tiles``.
+        source: of a tile, '' for cells.
     """
 
     rank: int
@@ -34,6 +35,7 @@ class Hit:
     km: float | None
     country: str
     target: Target
+    source: str = ""
 
 
 def hits_to_geojson(hits: Sequence[Hit]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -92,8 +92,10 @@ class Query:
             QueryError: the id is no text, is empty or longer than 200 characters.
         """
         if not isinstance(tile_id, str) or not 0 < len(tile_id) <= MAX_ID_LENGTH:
-            seen = f"{len(tile_id)} characters" if isinstance(tile_id, str) else repr(tile_id)
+            seen = f"{len(tile_id)} characters" if isinstance(tile_id, str) else type(tile_id).__name__
             raise QueryError(f"A tile's id is a text of 1 to {MAX_ID_LENGTH} characters, got {seen}.")
+        if any("\ud800" <= character <= "\udfff" for character in tile_id):  # no store could keep it
+            raise QueryError(f"A tile's id must be Unicode text, got {tile_id!r}.")
         return cls("tile", id=tile_id)
 
     @classmethod
@@ -138,7 +140,7 @@ class Query:
     def mix(cls, parts: Iterable[tuple[float, Query]]) -> Query:
         """Ask for what resembles all of these, each as much as it weighs; what weighs less than 0 is kept away from.
 
-        A row's score is the weighted mean of its cosines, each in its ingredient's view: sum(w·cos) / sum(\\|w\\|).
+        A row's score is the weighted mean of its cosines, each in its ingredient's view: Σ w·cos / Σ |w|.
 
         Args:
             parts: weights, finite and not 0, with their ingredients: anything but ``any_of`` and ``examples``.
@@ -190,7 +192,7 @@ class Query:
         return cls._combine("examples", parts, background=int(background), seed=int(seed))
 
     @classmethod
-    def _combine(cls, kind: Kind, parts: list[tuple[float, Query]], **more: int) -> Query:
+    def _combine(cls, kind: Kind, parts: list[tuple[float, Query]], *, background: int = 0, seed: int = 0) -> Query:
         if not parts:
             raise QueryError(f"{kind} needs at least one ingredient.")
         allowed = PARTS_ALLOWED[kind]
@@ -199,7 +201,7 @@ class Query:
                 raise QueryError(f"An ingredient of {kind} must be a Query, got {type(query).__name__}.")
             if query.kind not in allowed:
                 raise QueryError(f"{kind} cannot hold {query.kind}; its ingredients may be {', '.join(allowed)}.")
-        made = cls(kind, parts=tuple(parts), **more)
+        made = cls(kind, parts=tuple(parts), background=background, seed=seed)
         count = sum(1 for _ in made.leaves())
         if count > MAX_INGREDIENTS:
             raise QueryError(f"The query has {count:,} ingredients; at most {MAX_INGREDIENTS} are allowed.")
@@ -207,7 +209,7 @@ class Query:
             raise QueryError(f"The query is nested {made.depth} deep; at most {MAX_DEPTH} levels are allowed.")
         places = made.places
         only = places[0] if len(places) == 1 else None
-        return cls(kind, lonlat=only, parts=tuple(parts), **more)
+        return replace(made, lonlat=only)
 
     def like(self, other: Query, *, weight: float = 1.0) -> Query:
         """This and also ``other``, as a mix."""
@@ -220,11 +222,9 @@ class Query:
 
     @property
     def places(self) -> tuple[LonLat, ...]:
-        """Where it lies, as far as the query itself says: each place once, those of what it is to be unlike left out."""
-        if self.parts:
-            found = (place for weight, query in self.parts if weight > 0 for place in query.places)
-            return tuple(dict.fromkeys(found))
-        return () if self.lonlat is None else (self.lonlat,)
+        """Where it lies, as far as the query itself says: each place once, those of unlikes left out."""
+        likes = (query for sign, query in self.leaves() if sign > 0)
+        return tuple(dict.fromkeys(query.lonlat for query in likes if query.lonlat is not None))
 
     @property
     def depth(self) -> int:
@@ -263,7 +263,8 @@ class Query:
 
 
 def _weight(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < abs(value) <= MAX_WEIGHT:
+    real = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    if not real or not 0 < abs(value) <= MAX_WEIGHT:
         raise QueryError(
             f"A weight is {value!r}; give a number that is not 0, of at most {MAX_WEIGHT:,.0f} either way."
         )

@@ -1,171 +1,153 @@
-"""Search across the two modalities: images and places against cells and tiles.
+"""Search across the two modalities: images, places and combinations of them against cells and tiles.
 
-Owns the answering of one query: its vector, the view in which it is compared, filters, ranking, distances. Filters say
-which rows may be answered before any vector is compared. Refuses queries that the index cannot answer, and
-encoders of another checkpoint than the one that filled it.
+Owns the answering of one query: its vectors, the view in which they are compared, spacing, distances. Filters act in the
+store, before any vector is compared. Refuses queries that the index cannot answer, and encoders of another checkpoint
+than the one that filled it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from data import atlas
-from data.errors import IndexStoreError, QueryError
-from data.geo import BBox, Cells, Floats, cell_to_hex, great_circle_km, hex_to_cell, unit_vectors, validate_lonlat
-from indexer.catalogue import read_catalogue
+from data.errors import QueryError
+from data.geo import BBox, Floats, cell_to_hex, great_circle_km, unit_vectors, validate_lonlat
+from indexer.ask import Asked, resolve
 from indexer.encoder import EncoderPair, LocationEncoder, Part, Vectors, default_view, load_encoder
-from indexer.files import disk_errors
 from indexer.hits import Hit, Target
 from indexer.home import default_index_path
+from indexer.local import LocalStore
 from indexer.query import Query
-from indexer.select import allowed_rows, search_spaced
-from indexer.snapshot import KINDS, POINTER, Manifest, check_files, current_snapshot
-from indexer.vectors import VectorIndex
+from indexer.select import pick_spaced
+from indexer.snapshot import Manifest
+from indexer.store import Found, Store
+from indexer.vectors import Rows
+from indexer.where import Where
 
 K_MAX = 1000
 HALF_ROUND_KM = 20016.0
 """No two points are further apart."""
 
 
-class _Rows:
-    """One kind of rows, ready to be searched: light columns in memory (a few MB), vectors mapped from disk."""
-
-    def __init__(self, directory: Path, kind: str, table: pa.Table, dim: int) -> None:
-        self.table = table
-        self.ids: Cells = table["id"].to_numpy()
-        self.lonlat: Floats = np.stack([table["lon"].to_numpy(), table["lat"].to_numpy()], axis=1)
-        self.country: NDArray[np.str_] = np.array(table["country"].to_pylist(), dtype="U3")
-        self.vectors = VectorIndex(directory / f"{kind}.faiss", count=len(table), dim=dim)
-
-    def row_of(self, cell: int) -> int | None:
-        """Row number of an id; ids ascend."""
-        row = int(np.searchsorted(self.ids, np.uint64(cell)))
-        return row if row < len(self.ids) and int(self.ids[row]) == cell else None
-
-
 class SearchIndex:
-    """An open snapshot. Safe to use from many threads; keeps its files even when the index is rebuilt meanwhile.
+    """An open index. Safe to use from many threads; keeps its snapshot even when the index is rebuilt meanwhile.
 
     Attributes:
-        path: the index's directory.
+        path: the index's directory or address.
         manifest: what it holds and what made it.
     """
 
-    def __init__(self, path: Path, *, pair: EncoderPair | None = None) -> None:
-        """Open the current snapshot of the index at ``path``; :meth:`open` knows the defaults."""
-        self.path = path
+    def __init__(self, store: Store, *, pair: EncoderPair | None = None) -> None:
+        """Answer from a store; :meth:`open` knows the defaults."""
+        self.store = store
+        self.path = Path(store.where)
+        self.manifest: Manifest = store.manifest
+        if pair is not None:
+            self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=self.path)
         self._lock = threading.RLock()
-        with disk_errors(path, "Opening the index at"):
-            directory = current_snapshot(path)
-            self.manifest = Manifest.read(directory, index=path)
-            check_files(directory, self.manifest, index=path)
-            if pair is not None:
-                self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=path)
-            tables = read_catalogue(directory)
-            dim = self.manifest.checkpoint["dim"]
-            self._rows = {kind: _Rows(directory, kind, tables[kind], dim) for kind in KINDS}
-            self._tile_file = pq.ParquetFile(directory / "tiles.parquet", memory_map=True)
-        for kind in KINDS:
-            if len(tables[kind]) != self.manifest.counts[kind]:
-                raise IndexStoreError(
-                    f"{directory}: the catalogue holds {len(tables[kind])} {kind}, the manifest promises "
-                    f"{self.manifest.counts[kind]}. Rebuild the index."
-                )
-        self._tile_points = unit_vectors(self._rows["tiles"].lonlat)
+        self._tile_points: Floats | None = None
         self._checkpoint: str = self.manifest.checkpoint["name"]
         self._encoder: LocationEncoder | None = pair
         self._pair_loaded = pair
 
     @classmethod
     def open(
-        cls, path: str | Path | None = None, *, pair: EncoderPair | None = None, checkpoint: str | None = None
+        cls,
+        path: str | Path | None = None,
+        *,
+        pair: EncoderPair | None = None,
+        checkpoint: str | None = None,
+        name: str | None = None,
     ) -> SearchIndex:
         """Open an index.
 
         Args:
-            path: its directory; the embedded index when None.
+            path: its directory; the embedded index when None. Or the address of a store: ``milvus://…`` is searched
+                where it is, an object store's (``s3://…``) is copied to this machine first.
             pair: encoders for queries, when they are loaded already.
             checkpoint: name of the checkpoint to ask with. With neither, the one that built the index is loaded
                 when a query first needs it, and of it only the part that is needed.
+            name: of the snapshot, where a directory keeps several.
 
         Raises:
             IndexStoreError: the index is missing, half written, damaged, of another version or of another checkpoint.
             CheckpointError: ``checkpoint`` cannot be loaded.
-            MissingDependencyError: FAISS is not installed.
+            MissingDependencyError: FAISS, or what the store needs, is not installed.
         """
-        place = Path(path) if path is not None else default_index_path()
-        try:
-            index = cls(place, pair=pair)
-        except IndexStoreError:
-            if not (place / POINTER).is_file():
-                raise
-            index = cls(place, pair=pair)  # a build may have switched snapshots after we had read the old one's name
+        index = cls(open_store(path, name=name), pair=pair)
         if pair is None and checkpoint is not None:
             index._checkpoint = checkpoint
             index._location()
         return index
 
+    def close(self) -> None:
+        """Let go of the snapshot and of connections; the index cannot be asked afterwards."""
+        self.store.close()
+
     @property
     def views(self) -> tuple[str, ...]:
-        """The views that a query may take."""
-        return tuple(self._location().views)
+        """The views that a query may take; of imported vectors the only one is ``both``."""
+        return ("both",) if self._imported else tuple(self._location().views)
+
+    @property
+    def _imported(self) -> bool:
+        return bool(self.manifest.checkpoint.get("imported"))
 
     def cells(self) -> pa.Table:
-        """Every cell: ``id`` uint64 ascending, ``lon``, ``lat``, ``parent_0`` … ``parent_3``, ``country``."""
-        return self._rows["cells"].table
+        """Every cell: ``id`` uint64, ``key``, ``lon``, ``lat``, ``parent_0`` … ``parent_3``, ``country``, ….
+
+        Rows ascend by ``key``; cells of one resolution ascend by id."""
+        return self.store.table("cells")
 
     def tiles(self) -> pa.Table:
-        """Every tile, with the columns of :meth:`cells`."""
-        return self._rows["tiles"].table
+        """Every tile: ``id`` text, and beside the columns of :meth:`cells` its ``source``, ``acquired``, …."""
+        return self.store.table("tiles")
 
     def thumbnail(self, tile_id: str) -> bytes:
-        """A tile's picture as JPEG.
+        """A tile's picture as JPEG; empty for imported tiles without one.
 
         Raises:
-            CoordinateError: the text is not an H3 cell id.
             QueryError: the index holds no such tile.
         """
-        row = self._tile_row(hex_to_cell(tile_id))
-        with self._lock, disk_errors(self.path, "Reading a thumbnail in"):  # Parquet readers are not for two threads
-            for group in range(self._tile_file.num_row_groups):
-                size = self._tile_file.metadata.row_group(group).num_rows
-                if row < size:
-                    column = self._tile_file.read_row_group(group, columns=["thumbnail"])["thumbnail"]
-                    return bytes(column[row].as_py())
-                row -= size
-        raise IndexStoreError(f"The row files at {self.path} do not fit their catalogue. Rebuild the index.")
+        return self.store.thumbnail(self._tile_row(tile_id))
 
     def nearest_tile(self, lonlat: ArrayLike) -> list[str]:
-        """Hex id of the tile whose centre is nearest to each of (N, 2) points in degrees.
+        """Id of the tile whose centre is nearest to each of (N, 2) points in degrees.
 
         Raises:
             QueryError: the index holds no tiles.
         """
         self._need_tiles()
+        table = self.tiles()
+        with self._lock:
+            if self._tile_points is None:
+                self._tile_points = unit_vectors(_lonlat(table))
         rows = np.argmax(unit_vectors(validate_lonlat(lonlat)) @ self._tile_points.T, axis=1)
-        return cell_to_hex(self._rows["tiles"].ids[rows])
+        return [str(name) for name in table["id"].take(pa.array(rows)).to_pylist()]
 
     def query_vector(self, query: Query) -> Vectors:
-        """The query's embedding, (D,) float32 of unit length, before any view weights it.
+        """A place's, image's, tile's or cell's embedding, (D,) float32 of unit length, before any view weights it.
 
         Raises:
             QueryError: the tile is not in the index.
             PatchError: the checkpoint cannot see this image.
         """
-        if query.kind == "tile":
-            return self._rows["tiles"].vectors.row(self._tile_row(query.tile_id or 0))
+        if query.kind in ("tile", "cell"):
+            return self._stored(query.kind, query.tile_id or "")
         if query.kind == "image":
-            return np.asarray(self._pair().encode_image(query.patch)[0])
-        return np.asarray(self._location().encode_location(np.array([query.lonlat]))[0])
+            return np.asarray(self._encode_image([query.patch])[0])
+        if query.kind == "place":
+            return np.asarray(self._encode_place(np.array([query.lonlat]))[0])
+        raise QueryError(f"A query of the kind {query.kind} has no single vector of its own.")
 
     def field(self, query: Query, *, view: str | None = None) -> Vectors:
         """The score of every cell: (n_cells,) float32, aligned with :meth:`cells`. Always exact.
@@ -173,7 +155,8 @@ class SearchIndex:
         Raises:
             QueryError: the query cannot be answered, or there is no such view.
         """
-        return self._rows["cells"].vectors.scores(self._weighted(query, view))
+        asked = self._ask(query, view)
+        return asked.score(self.store.scores("cells", asked.vectors))
 
     def search(
         self,
@@ -185,6 +168,7 @@ class SearchIndex:
         spacing_km: float = 0.0,
         bbox: BBox | None = None,
         countries: Sequence[str] | None = None,
+        where: Where | None = None,
         view: str | None = None,
     ) -> list[Hit]:
         """The places or tiles that resemble the query most, best first.
@@ -193,87 +177,207 @@ class SearchIndex:
             query: what to look for. A tile never answers itself.
             k: how many hits, 1…1000; fewer come back when fewer rows pass the filters.
             target: search ``cells`` or ``tiles``.
-            min_km: least distance of a hit from the query's place.
+            min_km: least distance of a hit from the query's places.
             spacing_km: least distance between two hits; of two nearer ones the better stays.
             bbox: only hits inside.
             countries: only hits in any of these, by ISO 3166 alpha-3 code or name.
+            where: any further filters.
             view: how to compare, one of the checkpoint's views; by default what suits the kind of query.
 
         Raises:
             QueryError: an argument is out of range, or the query cannot be answered.
         """
+        return self.explain(
+            query,
+            k=k,
+            target=target,
+            min_km=min_km,
+            spacing_km=spacing_km,
+            bbox=bbox,
+            countries=countries,
+            where=where,
+            view=view,
+        )[0]
+
+    def explain(
+        self,
+        query: Query,
+        *,
+        k: int = 10,
+        target: Target = "cells",
+        min_km: float = 0.0,
+        spacing_km: float = 0.0,
+        bbox: BBox | None = None,
+        countries: Sequence[str] | None = None,
+        where: Where | None = None,
+        view: str | None = None,
+    ) -> tuple[list[Hit], tuple[str, ...]]:
+        """As :meth:`search`, and how the answer was found, a sentence a step."""
         if target not in get_args(Target):
             raise QueryError(f"target {target!r} is unknown; choose cells or tiles.")
         if target == "tiles" or query.kind == "tile":
             self._need_tiles()
+        if target == "cells" and not self.manifest.counts["cells"]:
+            raise QueryError(f"The index at {self.store.where} holds no cells, only tiles. Search tiles.")
         if not (isinstance(k, (int, np.integer)) and 1 <= k <= K_MAX):
             raise QueryError(f"k is {k!r}; ask for a whole number of hits from 1 to {K_MAX}.")
         for name, value in (("min_km", min_km), ("spacing_km", spacing_km)):
             if not (math.isfinite(value) and 0 <= value <= HALF_ROUND_KM):
                 raise QueryError(f"{name} is {value:g}; a distance on the Earth is between 0 and {HALF_ROUND_KM:g} km.")
-        place = self._place(query)
-        if min_km > 0 and place is None:
+        asked = self._ask(query, view)
+        places = list(dict.fromkeys(asked.places))
+        if min_km > 0 and not places:
             raise QueryError(
                 f"A least distance of {min_km:g} km from the query was asked for, but where the image was taken is not "
                 "known. Leave it out, or use an image with coordinates (a GeoTIFF)."
             )
-        rows = self._rows[target]
-        codes = None if countries is None else [atlas.country_code(name) for name in countries]
-        beyond = (place, min_km) if place is not None and min_km > 0 else None
-        among = allowed_rows(rows.lonlat, rows.country, bbox=bbox, countries=codes, beyond=beyond)
-        if query.kind == "tile" and target == "tiles":
-            among = np.ones(len(rows.ids), dtype=bool) if among is None else among
-            among[self._tile_row(query.tile_id or 0)] = False
-        vector = self._weighted(query, view)
-        found, scores = search_spaced(
-            lambda n: rows.vectors.search(vector, n, among=among), rows.lonlat, int(k), spacing_km=spacing_km
+        wanted = self._filter(where or Where(), bbox, countries, (places[0], min_km) if min_km > 0 else None)
+        own = tuple(name for kind, name in asked.own if kind == target)
+        wanted = dataclasses.replace(wanted, not_ids=(*wanted.not_ids, *own))
+        found = self._spaced(target, asked, int(k), wanted, places[1:] if min_km > 0 else [], min_km, spacing_km)
+        return self._hits(target, found, asked, places), found.plan
+
+    def _filter(
+        self,
+        where: Where,
+        bbox: BBox | None,
+        countries: Sequence[str] | None,
+        beyond: tuple[tuple[float, float], float] | None,
+    ) -> Where:
+        """All filters of a search in one."""
+        if bbox is not None and where.bbox is not None:
+            raise QueryError("Two bounding boxes were given, one of them within where; give one.")
+        if countries is not None and where.countries is not None:
+            raise QueryError("Countries were given twice, once within where; give them once.")
+        named = where.countries if countries is None else countries
+        codes = None if named is None else tuple(atlas.country_code(name) for name in named)
+        return dataclasses.replace(
+            where, bbox=bbox or where.bbox, countries=codes, beyond=beyond if beyond is not None else where.beyond
         )
-        kms = great_circle_km(rows.lonlat[found], place).tolist() if place is not None else [None] * len(found)
+
+    def _spaced(
+        self,
+        target: Target,
+        asked: Asked,
+        k: int,
+        where: Where,
+        others: Sequence[tuple[float, float]],
+        min_km: float,
+        spacing_km: float,
+    ) -> Found:
+        """The k best rows, far enough from the query's other places and from each other.
+
+        Looks down a ranking that grows until k are found or no row is left. A choice depends only on better rows, so
+        the answer is that of the full ranking.
+        """
+
+        def best(n: int) -> Found:
+            return self.store.search(target, asked.vectors, n, where=where, view=asked.view)
+
+        if spacing_km <= 0 and not others:
+            return best(k)
+        wanted = 64 * k
+        while True:
+            found = best(wanted)
+            lonlat = _lonlat(self.store.take(target, found.rows))
+            free = np.ones(len(lonlat), dtype=bool)
+            for place in others:
+                free &= great_circle_km(lonlat, place) >= min_km
+            rows = np.flatnonzero(free)
+            chosen = rows[pick_spaced(lonlat[rows], k, spacing_km)] if spacing_km > 0 else rows[:k]
+            if len(chosen) == k or len(found.rows) < wanted:
+                return Found(found.rows[chosen], found.scores[chosen], found.plan)
+            wanted *= 8
+
+    def _hits(self, target: Target, found: Found, asked: Asked, places: Sequence[tuple[float, float]]) -> list[Hit]:
+        table = self.store.take(target, found.rows)
+        lonlat = _lonlat(table)
+        kms: list[float | None] = [None] * len(table)
+        if places:
+            kms = np.min([great_circle_km(lonlat, place) for place in places], axis=0).tolist()
+        ids = cell_to_hex(table["id"].to_numpy()) if target == "cells" else table["id"].to_pylist()
+        sources = table["source"].to_pylist() if target == "tiles" else [""] * len(table)
+        columns = zip(
+            ids,
+            lonlat.tolist(),
+            asked.score(found.scores).tolist(),
+            kms,
+            table["country"].to_pylist(),
+            sources,
+            strict=True,
+        )
         return [
-            Hit(rank, cell, lon, lat, score, km, country, target)
-            for rank, (cell, (lon, lat), score, km, country) in enumerate(
-                zip(
-                    cell_to_hex(rows.ids[found]),
-                    rows.lonlat[found].tolist(),
-                    scores.tolist(),
-                    kms,
-                    rows.country[found].tolist(),
-                    strict=True,
-                ),
-                start=1,
-            )
+            Hit(rank, name, lon, lat, score, km, country, target, source)
+            for rank, (name, (lon, lat), score, km, country, source) in enumerate(columns, start=1)
         ]
 
-    def _tile_row(self, cell: int) -> int:
-        row = self._rows["tiles"].row_of(cell)
+    def _ask(self, query: Query, view: str | None) -> Asked:
+        """The query's vectors as its views weight them."""
+        if view is not None and view not in self.views:
+            raise QueryError(f"view {view!r} is unknown; this checkpoint has: {', '.join(self.views)}.")
+        return resolve(
+            query,
+            encode_place=self._encode_place,
+            encode_image=self._encode_image,
+            stored=self._stored,
+            place_of=self._place_of,
+            background=self._background,
+            reweight=self._reweight,
+            default_view=lambda kind: default_view(kind, self.views),
+            fingerprint=self.manifest.checkpoint["fingerprint"],
+            view=view,
+        )
+
+    def _encode_place(self, lonlat: Floats) -> Vectors:
+        return self._location().encode_location(lonlat)
+
+    def _encode_image(self, patches: Sequence[Any]) -> Vectors:
+        return self._pair().encode_image(list(patches))
+
+    def _reweight(self, vectors: Vectors, view: str) -> Vectors:
+        return vectors if self._imported else self._location().reweight(vectors, view)
+
+    def _stored(self, kind: str, name: str) -> Vectors:
+        """The vector of a stored tile or cell, (D,)."""
+        row = self._tile_row(name) if kind == "tile" else self._cell_row(name)
+        return np.asarray(self.store.vectors(f"{kind}s", [row])[0])
+
+    def _place_of(self, kind: str, name: str) -> tuple[float, float]:
+        """Where a stored tile or cell lies, in degrees."""
+        row = self._tile_row(name) if kind == "tile" else self._cell_row(name)
+        lon, lat = _lonlat(self.store.take(f"{kind}s", [row]))[0].tolist()
+        return lon, lat
+
+    def _background(self, n: int, seed: int) -> Vectors:
+        """Vectors of n rows drawn at random: cells, or tiles where there are none."""
+        kind = "cells" if self.manifest.counts["cells"] else "tiles"
+        count = self.manifest.counts[kind]
+        rows: Rows = np.sort(np.random.default_rng(seed).choice(count, min(n, count), replace=False)).astype(np.int64)
+        return self.store.vectors(kind, rows)
+
+    def _tile_row(self, name: str) -> int:
+        self._need_tiles()
+        row = self.store.rows_of("tiles", [name])[0]
         if row is None:
-            resolution = self.manifest.parameters["tile_resolution"]
             raise QueryError(
-                f"The index at {self.path} has no tile {cell:x}. Its tiles are H3 cells of resolution {resolution} on "
-                "land; a search among the tiles shows some."
+                f"The index at {self.store.where} has no tile {name}. A search among the tiles shows some."
             )
         return row
 
-    def _place(self, query: Query) -> tuple[float, float] | None:
-        """Where the query lies, in degrees."""
-        if query.kind == "tile":
-            lon, lat = self._rows["tiles"].lonlat[self._tile_row(query.tile_id or 0)].tolist()
-            return lon, lat
-        return query.lonlat
-
-    def _weighted(self, query: Query, view: str | None) -> Vectors:
-        """The query's vector as the view weights it, (D,)."""
-        views = self.views
-        if view is not None and view not in views:
-            raise QueryError(f"view {view!r} is unknown; this checkpoint has: {', '.join(views)}.")
-        vector = self.query_vector(query)
-        return np.asarray(self._location().reweight(vector[None], view or default_view(query.kind, views))[0])
+    def _cell_row(self, name: str) -> int:
+        row = self.store.rows_of("cells", [name])[0]
+        if row is None:
+            raise QueryError(
+                f"The index at {self.store.where} has no cell {name}. A search among the cells shows some."
+            )
+        return row
 
     def _need_tiles(self) -> None:
-        if not len(self._tile_points):
+        if not self.manifest.counts["tiles"]:
             raise QueryError(
-                f"The index at {self.path} holds no tiles: the image encoder of {self.manifest.checkpoint['name']} "
-                "cannot see the Blue Marble, of which tiles are cut. Search cells, with a place or an image."
+                f"The index at {self.store.where} holds no tiles: the image encoder of "
+                f"{self.manifest.checkpoint['name']} cannot see the Blue Marble, of which tiles are cut, and no dataset "
+                "was added. Search cells, with a place or an image."
             )
 
     def _location(self) -> LocationEncoder:
@@ -291,6 +395,30 @@ class SearchIndex:
             return self._pair_loaded
 
     def _load(self, part: Part) -> EncoderPair:
+        if self._imported:
+            raise QueryError(
+                f"The vectors at {self.store.where} were imported from {self.manifest.checkpoint['name']}; no encoder for "
+                "them is here. Ask with a tile of the index, or with a vector of that model."
+            )
         encoder = load_encoder(self._checkpoint, part)
         self.manifest.check_checkpoint(encoder.name, encoder.fingerprint, index=self.path)
         return encoder
+
+
+def open_store(path: str | Path | None = None, *, name: str | None = None) -> Store:
+    """The store at a path or an address; see :meth:`SearchIndex.open`."""
+    text = str(path) if path is not None else ""
+    if text.startswith("milvus://"):
+        from indexer.milvus import MilvusStore
+
+        return MilvusStore.open(text)
+    if "://" in text:
+        from data.home import home
+        from indexer.remote import fetch
+
+        return LocalStore(fetch(text, home() / "cache" / "indexes"))
+    return LocalStore(Path(path) if path is not None else default_index_path(), name=name)
+
+
+def _lonlat(table: pa.Table) -> Floats:
+    return np.stack([table["lon"].to_numpy(), table["lat"].to_numpy()], axis=1)

@@ -80,9 +80,8 @@ def test_many_queries_share_an_exact_reading() -> None:
     settings = SETTINGS | {"nlist": 512}
     assert choose_plan(few, D, None, settings, "place", 1).route == "ann"
     one = 512 * 1024 + few * 4 / 512 * 48 + GATHER * 1024 * 100
-    exact = 1024 * few
-    equal = next(q for q in range(1, 10_000) if q * one > exact * (1 + (q - 1) / QUERIES)) if one > exact / 8 else None
-    assert equal is None and choose_plan(few, D, None, settings, "place", 10_000).route == "ann"
+    assert one < few * 1024 / QUERIES  # so no number of queries makes reading everything cheaper
+    assert choose_plan(few, D, None, settings, "place", 10_000).route == "ann"
     tiny = 5_000
     assert choose_plan(tiny, D, None, settings, "place", 1).route == "ann"
     assert choose_plan(tiny, D, None, settings, "place", 1000).route == "all"

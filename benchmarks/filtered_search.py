@@ -1,0 +1,229 @@
+"""Filtered exact search against a contiguous scan of as many rows as pass: what the filter and scattered reading cost.
+
+    python -m benchmarks.filtered_search [--rows 1000000] [--rounds 9] [--numpy]
+
+The rows are H3 cells of resolution 5 (every second one) in the order of their key, with vectors of 256 random numbers:
+what they say does not matter to the time. Three filters choose half, a tenth, a hundredth and a thousandth of them: a
+box, a text column of four round regions as countries are, and a column of random numbers, whose rows lie scattered. The
+floor is the product of the query with a run of so many rows in one call and the ten best of it. All take turns in one
+process, from warm pages; a ratio is that of the medians. A cold filter is one not asked before (its tables of bounds
+and runs stand, as they do after the first search); a cached one is asked again, as by the next page of hits. The
+answers are compared with the floor's method over the same rows. With ``--numpy`` the rows are read by FAISS's products
+as the plan says, without ``indexer.vectors``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data.geo import BBox, all_cells, cell_key, cell_lonlat, great_circle_km
+from indexer.planner import Plan, choose_plan
+from indexer.rows import read_light, write_light
+from indexer.rowset import RowSet
+from indexer.select import RowFilter
+from indexer.vectors import VectorIndex, import_faiss, write_vectors
+from indexer.where import Compare, Where
+
+DIM, K = 256, 10
+SHARES = (0.5, 0.1, 0.01, 0.001)
+CENTRES = ((0.0, 0.0), (180.0, 0.0), (180.0, 60.0), (180.0, -60.0))
+"""Of the regions, which do not touch: half the globe, and three in the other half."""
+Search = Callable[[NDArray[np.float32], Plan], tuple[NDArray[np.int64], NDArray[np.float32]]]
+
+
+def make_filter(folder: Path, count: int, rng: np.random.Generator) -> RowFilter:
+    """The light columns of so many cells, written and mapped as an index has them."""
+    cells = all_cells(5)
+    cells = cells[np.linspace(0, len(cells) - 1, count).astype(np.int64)]
+    lonlat = cell_lonlat(cells)
+    region = np.full(count, "", dtype="U3")
+    for share, centre in zip(SHARES, CENTRES, strict=True):
+        radius_km = 6371.0088 * np.arccos(1 - 2 * share)
+        region[great_circle_km(lonlat, centre) < radius_km] = f"R{SHARES.index(share)}"
+    table = pa.table(
+        {
+            "id": cells,
+            "key": cell_key(cells),
+            "lon": lonlat[:, 0],
+            "lat": lonlat[:, 1],
+            "country": pa.array(region.tolist()),
+            "cloud_percent": rng.uniform(0, 100, count).astype(np.float32),
+        }
+    )
+    pq.write_table(table, folder / "tiles.parquet", row_group_size=128)
+    with (folder / "tiles.arrow").open("wb") as file:
+        write_light(file, folder / "tiles.parquet")
+    return RowFilter(folder / "tiles.parquet", read_light(folder / "tiles.arrow"))
+
+
+def filters(share: float, nudge: float) -> dict[str, Where]:
+    """Three filters that such a share of the rows passes; ``nudge`` makes them new ones."""
+    south = -np.degrees(np.arcsin(np.sqrt(share)))
+    width = 360 * np.sqrt(share)
+    return {
+        "box": Where(bbox=BBox(20 - width / 2 + nudge, south, 20 + width / 2 + nudge, -south)),
+        "text column": Where(countries=(f"R{SHARES.index(share)}", f"none{nudge}")),
+        "number column": Where(compare=(Compare("cloud_percent", "<", 100 * share + nudge),)),
+    }
+
+
+def plain_search(vectors: NDArray[np.float32]) -> Search:
+    """The plan's exact routes by FAISS's products alone, on two threads where there is enough to read."""
+    faiss = import_faiss()
+    pointer, pool = faiss.swig_ptr, ThreadPoolExecutor(2)
+
+    def products(query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        out = np.empty(len(rows), dtype=np.float32)
+        faiss.fvec_inner_products_by_idx(
+            pointer(out), pointer(query), pointer(vectors), pointer(rows), DIM, 1, len(out)
+        )
+        return out
+
+    def search(query: NDArray[np.float32], plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if plan.route == "scan" and plan.rows is not None:
+            rows = plan.rows.rows()
+            parts = [run_products(faiss, vectors[start:stop], query) for start, stop in plan.rows.runs.tolist()]
+            scores = np.concatenate(parts)
+        elif plan.route == "gather" and plan.rows is not None:
+            rows = plan.rows.rows()
+            pieces = np.array_split(rows, 2 if len(rows) > 50_000 else 1)
+            scores = np.concatenate(list(pool.map(lambda piece: products(query, piece), pieces)))
+        else:
+            rows = np.arange(len(vectors))
+            halves = pool.map(lambda half: run_products(faiss, half, query), np.array_split(vectors, 2))
+            scores = np.concatenate(list(halves))
+            if plan.rows is not None:
+                scores[~plan.rows.mask(len(vectors))] = -np.inf
+        return best(rows, scores)
+
+    return search
+
+
+def run_products(faiss: Any, vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Products of one query with rows that stand together."""
+    out = np.empty(len(vectors), dtype=np.float32)
+    pointer = faiss.swig_ptr
+    faiss.fvec_inner_products_ny(pointer(out), pointer(query), pointer(vectors), DIM, len(vectors))
+    return out
+
+
+def best(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The K best, best first."""
+    top = np.argpartition(-scores, min(K, len(scores)) - 1)[:K] if len(scores) > K else np.arange(len(scores))
+    order = top[np.lexsort((top, -scores[top]))]
+    return rows[order], scores[order]
+
+
+def index_search(index: VectorIndex) -> Search:
+    """The product's own exact search."""
+    return lambda query, plan: index.search(query[None], K, among=plan.rows, route="exact")  # type: ignore[call-arg]
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def peak_bytes() -> int:
+    """The largest resident size of this process."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+
+
+def main() -> None:
+    """Build, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--numpy", action="store_true", help="without indexer.vectors")
+    given = parser.parse_args()
+    rng = np.random.default_rng(0)
+    count, faiss = given.rows, import_faiss()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        filter_ = make_filter(folder, count, rng)
+        if given.numpy:
+            vectors = rng.standard_normal((count, DIM), dtype=np.float32)
+            search = plain_search(vectors)
+        else:
+            batches = (
+                rng.standard_normal((min(8192, count - at), DIM), dtype=np.float32) for at in range(0, count, 8192)
+            )
+            with (folder / "tiles.faiss").open("wb") as file:
+                write_vectors(file, batches, dim=DIM, count=count)  # type: ignore[call-arg]
+            index = VectorIndex(folder / "tiles.faiss", count=count, dim=DIM)
+            vectors = index.array  # type: ignore[attr-defined]
+            search = index_search(index)
+        for where in filters(0.5, 0.1).values():  # the tables of bounds and runs
+            filter_.select(where)
+        print(
+            f"| {count:,} × {DIM} | passing | runs | route | floor, ms | filter cached | filter cold | filter alone, ms |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
+        for share in SHARES:
+            for label in filters(share, 0):
+                measure(filter_, search, vectors, faiss, share=share, label=label, rounds=given.rounds)
+    print(f"\nPeak memory {peak_bytes() / 2**20:,.0f} MB, of which vectors {vectors.nbytes / 2**20:,.0f} MB.")
+
+
+def measure(
+    filter_: RowFilter,
+    search: Search,
+    vectors: NDArray[np.float32],
+    faiss: Any,
+    *,
+    share: float,
+    label: str,
+    rounds: int,
+) -> None:
+    """Print one line of the table."""
+    count, rng = len(vectors), np.random.default_rng(1)
+    times: dict[str, list[float]] = {"floor": [], "cached": [], "cold": [], "filter": []}
+
+    def found(where: Where, query: NDArray[np.float32]) -> tuple[NDArray[np.int64], Plan]:
+        plan = choose_plan(count, DIM, filter_.select(where), None, "", 1)
+        return search(query, plan)[0], plan
+
+    for turn in range(rounds + 1):
+        query = rng.standard_normal(DIM, dtype=np.float32)
+        where = filters(share, 0)[label]
+        fresh = filters(share, (turn + 1) * 1e-6)[label]
+        rows, plan = found(where, query)
+        chosen = plan.rows if plan.rows is not None else RowSet.from_runs([[0, count]])
+        numbers = chosen.rows()
+        if not turn and not np.array_equal(best(numbers, vectors[numbers] @ query)[0], rows):
+            raise SystemExit(f"{label}, {share}: the filtered search and brute force disagree.")
+        start = int(rng.integers(0, count - chosen.count + 1))
+        run = vectors[start : start + chosen.count]
+        taken = {
+            "floor": seconds(lambda run=run, query=query: best(np.arange(len(run)), run_products(faiss, run, query))),
+            "cached": seconds(lambda where=where, query=query: found(where, query)),
+            "cold": seconds(lambda where=fresh, query=query: found(where, query)),
+            "filter": seconds(lambda where=filters(share, (turn + 1) * -1e-6)[label]: filter_.select(where)),
+        }
+        for name, took in taken.items():
+            if turn:
+                times[name].append(took)
+    medians = {name: statistics.median(took) for name, took in times.items()}
+    floor = medians["floor"]
+    print(
+        f"| {label} | {chosen.count / count:.2%} | {len(chosen.runs):,} | {plan.route} | {1e3 * floor:.2f} | "
+        f"{medians['cached'] / floor:.2f} × | {medians['cold'] / floor:.2f} × | {1e3 * medians['filter']:.2f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

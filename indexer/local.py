@@ -1,0 +1,155 @@
+"""A snapshot on this machine's disk as a store: mapped columns, mapped vectors, nothing read before it is needed.
+
+Owns the way from a filter and query vectors to the best rows: filter, plan, vectors. Holds its snapshot while it is open.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
+
+from data.errors import IndexStoreError
+from data.geo import cell_key, hex_to_cell
+from indexer.encoder import Vectors
+from indexer.files import disk_errors
+from indexer.hold import Hold
+from indexer.planner import choose_plan
+from indexer.rows import KINDS, read_light
+from indexer.rowset import RowSet
+from indexer.select import RowFilter
+from indexer.snapshot import Manifest, check_files, current_snapshot
+from indexer.store import Found
+from indexer.vectors import VectorIndex
+from indexer.where import Where
+
+
+class LocalStore:
+    """An open snapshot; safe to use from many threads."""
+
+    def __init__(self, index: Path, *, name: str | None = None) -> None:
+        """Open the snapshot that a pointer of the index names, and hold it.
+
+        Raises:
+            IndexStoreError: it is missing, half written, damaged or of another version.
+            MissingDependencyError: FAISS is not installed.
+        """
+        self.where = str(index)
+        self._path = index
+        self._lock = threading.RLock()
+        with disk_errors(index, "Opening the index at"):
+            self.directory, self._hold = _take_hold(index, name)
+            self.manifest = Manifest.read(self.directory, index=index)
+            check_files(self.directory, self.manifest, index=index)
+            dim = self.manifest.checkpoint["dim"]
+            self._tables = {kind: self._table(kind) for kind in KINDS}
+            self._vectors: dict[str, VectorIndex] = {}
+            for kind in KINDS:
+                settings = self.manifest.search[kind]
+                approximate = self.directory / f"{kind}.ann" if settings["method"] != "flat" else None
+                self._vectors[kind] = VectorIndex(
+                    self.directory / f"{kind}.faiss",
+                    count=self.manifest.counts[kind],
+                    dim=dim,
+                    ann=approximate,
+                    settings=settings,
+                )
+            self._filters = {kind: RowFilter(self.directory / f"{kind}.parquet", self._tables[kind]) for kind in KINDS}
+            self._tile_file = pq.ParquetFile(self.directory / "tiles.parquet", memory_map=True)
+        sizes = [self._tile_file.metadata.row_group(g).num_rows for g in range(self._tile_file.num_row_groups)]
+        self._group_ends = np.cumsum(sizes, dtype=np.int64)
+
+    def _table(self, kind: str) -> pa.Table:
+        path = self.directory / f"{kind}.arrow"
+        try:
+            table = read_light(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise IndexStoreError(f"{path} cannot be read: {error}. Rebuild the index.") from error
+        if len(table) != self.manifest.counts[kind]:
+            raise IndexStoreError(
+                f"{path} holds {len(table)} rows, the manifest promises {self.manifest.counts[kind]}. Rebuild the index."
+            )
+        return table
+
+    def table(self, kind: str) -> pa.Table:
+        """The light columns of every row."""
+        return self._tables[kind]
+
+    def rows_of(self, kind: str, ids: list[str]) -> list[int | None]:
+        """Row number of each id as users see it; None where there is none."""
+        if kind == "cells":
+            return [self._cell_row(hex_to_cell(text)) for text in ids]
+        with self._lock:
+            if not hasattr(self, "_row_of_tile"):
+                names = self._tables["tiles"]["id"].to_pylist()
+                self._row_of_tile = {name: row for row, name in enumerate(names)}
+        return [self._row_of_tile.get(text) for text in ids]
+
+    def _cell_row(self, cell: int) -> int | None:
+        keys, ids = self._tables["cells"]["key"].to_numpy(), self._tables["cells"]["id"].to_numpy()
+        row = int(np.searchsorted(keys, cell_key(cell)))
+        return row if row < len(ids) and int(ids[row]) == cell else None
+
+    def take(self, kind: str, rows: ArrayLike) -> pa.Table:
+        """The light columns of some rows, in the order asked."""
+        return self._tables[kind].take(pa.array(np.asarray(rows, dtype=np.int64)))
+
+    def vectors(self, kind: str, rows: ArrayLike) -> Vectors:
+        """(n, D) stored vectors."""
+        return self._vectors[kind].take(np.asarray(rows, dtype=np.int64))
+
+    def scores(self, kind: str, queries: Vectors) -> Vectors:
+        """Exact inner products with every row: (N,) float32, the largest over the queries."""
+        return self._vectors[kind].scores(queries)
+
+    def select(self, kind: str, where: Where) -> RowSet | None:
+        """The rows that pass, or None where all do."""
+        return self._filters[kind].select(where)
+
+    def search(self, kind: str, queries: Vectors, k: int, *, where: Where, view: str) -> Found:
+        """The k best rows that pass."""
+        selected = self.select(kind, where)
+        count = self.manifest.counts[kind]
+        dim = self.manifest.checkpoint["dim"]
+        plan = choose_plan(count, dim, selected, self.manifest.search[kind], view, len(queries), k=k)
+        route = "ann" if plan.route == "ann" else "exact"
+        rows, scores = self._vectors[kind].search(queries, k, among=plan.rows, route=route, view=view)
+        return Found(rows, scores, plan.reasons)
+
+    def thumbnail(self, row: int) -> bytes:
+        """A tile's picture as JPEG; empty where there is none."""
+        group = int(np.searchsorted(self._group_ends, row, side="right"))
+        before = int(self._group_ends[group - 1]) if group else 0
+        with self._lock, disk_errors(self._path, "Reading a thumbnail in"):  # Parquet readers are not for two threads
+            column = self._tile_file.read_row_group(group, columns=["thumbnail"])["thumbnail"]
+        return bytes(column[row - before].as_py())
+
+    def close(self) -> None:
+        """Let go of the snapshot."""
+        self._hold.release()
+
+    def describe(self) -> dict[str, Any]:
+        """How each kind is searched."""
+        return dict(self.manifest.search)
+
+
+def _take_hold(index: Path, name: str | None) -> tuple[Path, Hold]:
+    """The snapshot that the pointer names, held. Between reading the one and taking the other a job may have switched."""
+    for _ in range(8):
+        directory = current_snapshot(index, name)
+        try:
+            hold = Hold(directory)
+        except OSError:
+            if current_snapshot(index, name) == directory:
+                break
+            continue
+        if directory.is_dir():
+            return directory, hold
+        hold.release()
+    Manifest.read(directory, index=index)  # says what is wrong with it
+    raise IndexStoreError(f"{directory} is being removed. Open the index again.")
