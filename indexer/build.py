@@ -145,8 +145,8 @@ def resume_job(
     encoders = pair or load_encoder(job.checkpoint["name"], "pair")
     if encoders.fingerprint != job.checkpoint["fingerprint"]:
         raise IndexStoreError(
-            f"The job of {index} was begun with {job.checkpoint['name']} ({job.checkpoint['fingerprint'][:12]}), which is "
-            f"{encoders.fingerprint[:12]} by now. Run the build again to begin anew."
+            f"The job of {index} was begun with {job.checkpoint['name']} ({job.checkpoint['fingerprint'][:12]}), which "
+            f"is {encoders.fingerprint[:12]} by now. Run the build again to begin anew."
         )
     with at_work(index, "Building the index at"):
         return _run(

@@ -1,6 +1,6 @@
 """A snapshot on this machine's disk as a store: mapped columns, mapped vectors, nothing read before it is needed.
 
-Owns the way from a filter and query vectors to the best rows: filter, plan, vectors. Holds its snapshot while it is open.
+Owns the way from a filter and query vectors to the best rows: filter, plan, vectors. Holds its snapshot while open.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class LocalStore:
             raise IndexStoreError(f"{path} cannot be read: {error}. Rebuild the index.") from error
         if len(table) != self.manifest.counts[kind]:
             raise IndexStoreError(
-                f"{path} holds {len(table)} rows, the manifest promises {self.manifest.counts[kind]}. Rebuild the index."
+                f"{path} holds {len(table)} rows, the manifest promises {self.manifest.counts[kind]}. "
+                "Rebuild the index."
             )
         return table
 
@@ -139,7 +140,7 @@ class LocalStore:
 
 
 def _take_hold(index: Path, name: str | None) -> tuple[Path, Hold]:
-    """The snapshot that the pointer names, held. Between reading the one and taking the other a job may have switched."""
+    """The snapshot that the pointer names, held. Between the two a job may switch to another."""
     for _ in range(8):
         directory = current_snapshot(index, name)
         try:

@@ -142,7 +142,7 @@ class SearchIndex:
             PatchError: the checkpoint cannot see this image.
         """
         if query.kind in ("tile", "cell"):
-            return self._stored(query.kind, query.tile_id or "")
+            return self._stored("tiles" if query.kind == "tile" else "cells", query.id or "")
         if query.kind == "image":
             return np.asarray(self._encode_image([query.patch])[0])
         if query.kind == "place":
@@ -232,8 +232,7 @@ class SearchIndex:
                 "known. Leave it out, or use an image with coordinates (a GeoTIFF)."
             )
         wanted = self._filter(where or Where(), bbox, countries, (places[0], min_km) if min_km > 0 else None)
-        own = tuple(name for kind, name in asked.own if kind == target)
-        wanted = dataclasses.replace(wanted, not_ids=(*wanted.not_ids, *own))
+        wanted = dataclasses.replace(wanted, not_ids=(*wanted.not_ids, *asked.own_ids(target)))
         found = self._spaced(target, asked, int(k), wanted, places[1:] if min_km > 0 else [], min_km, spacing_km)
         return self._hits(target, found, asked, places), found.plan
 
@@ -320,7 +319,7 @@ class SearchIndex:
             encode_place=self._encode_place,
             encode_image=self._encode_image,
             stored=self._stored,
-            place_of=self._place_of,
+            tile_place=self._tile_place,
             background=self._background,
             reweight=self._reweight,
             default_view=lambda kind: default_view(kind, self.views),
@@ -337,15 +336,14 @@ class SearchIndex:
     def _reweight(self, vectors: Vectors, view: str) -> Vectors:
         return vectors if self._imported else self._location().reweight(vectors, view)
 
-    def _stored(self, kind: str, name: str) -> Vectors:
+    def _stored(self, kind: Target, name: str) -> Vectors:
         """The vector of a stored tile or cell, (D,)."""
-        row = self._tile_row(name) if kind == "tile" else self._cell_row(name)
-        return np.asarray(self.store.vectors(f"{kind}s", [row])[0])
+        row = self._tile_row(name) if kind == "tiles" else self._cell_row(name)
+        return np.asarray(self.store.vectors(kind, [row])[0])
 
-    def _place_of(self, kind: str, name: str) -> tuple[float, float]:
-        """Where a stored tile or cell lies, in degrees."""
-        row = self._tile_row(name) if kind == "tile" else self._cell_row(name)
-        lon, lat = _lonlat(self.store.take(f"{kind}s", [row]))[0].tolist()
+    def _tile_place(self, name: str) -> tuple[float, float]:
+        """Where a stored tile lies, in degrees."""
+        lon, lat = _lonlat(self.store.take("tiles", [self._tile_row(name)]))[0].tolist()
         return lon, lat
 
     def _background(self, n: int, seed: int) -> Vectors:

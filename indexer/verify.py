@@ -1,4 +1,4 @@
-"""Reads a whole snapshot and finds what is damaged: every file against its checksum, rows against vectors."""
+"""Reads a whole snapshot and finds what is damaged: every file against its checksum, rows against vectors and columns."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.files import disk_errors, sha256
-from indexer.rows import vectors_of
-from indexer.snapshot import CATALOGUE, DATA_FILES, KINDS, Manifest, current_snapshot
+from indexer.rows import KINDS, light, read_light, sort_rows, vectors_of
+from indexer.snapshot import Manifest, current_snapshot
 from indexer.vectors import VectorIndex
 
 
-def find_damage(index: Path) -> list[str]:
-    """Compare every file of the current snapshot with what its manifest promises.
+def find_damage(index: Path, name: str | None = None) -> list[str]:
+    """Compare every file of a snapshot with what its manifest promises.
+
+    Args:
+        index: the index's directory.
+        name: of the snapshot, where a directory keeps several.
 
     Returns:
         One sentence for each damaged file; none when all is well.
@@ -23,12 +27,12 @@ def find_damage(index: Path) -> list[str]:
     Raises:
         IndexStoreError: there is no snapshot, or its manifest is not to be trusted.
     """
-    directory = current_snapshot(index)
+    directory = current_snapshot(index, name)
     manifest = Manifest.read(directory, index=index)
     damage = []
     with disk_errors(directory, "Reading"):
-        for name in (*DATA_FILES, CATALOGUE):
-            path, promised = directory / name, manifest.files[name]
+        for file, promised in manifest.files.items():
+            path = directory / file
             if not path.is_file():
                 damage.append(f"{path} is missing.")
             elif path.stat().st_size != promised["size"]:
@@ -37,25 +41,37 @@ def find_damage(index: Path) -> list[str]:
                 damage.append(f"{path} was changed: its SHA-256 is not that of what was written.")
         if not damage:  # files are as they were written; were they written right?
             for kind in KINDS:
-                vectors = VectorIndex(
-                    directory / f"{kind}.faiss", count=manifest.counts[kind], dim=manifest.checkpoint["dim"]
-                )
+                count, dim = manifest.counts[kind], manifest.checkpoint["dim"]
+                vectors = VectorIndex(directory / f"{kind}.faiss", count=count, dim=dim)
                 damage += _compare(directory / f"{kind}.parquet", vectors)
+                damage += _compare_light(directory / f"{kind}.parquet", directory / f"{kind}.arrow")
     return damage
 
 
 def _compare(path: Path, vectors: VectorIndex) -> list[str]:
-    """Compare a row file with its FAISS file row by row, and check that its ids ascend."""
-    rows, last = 0, -1
-    for batch in pq.ParquetFile(path).iter_batches(columns=["id", "embedding"]):
-        table = pa.Table.from_batches([batch])
-        ids = table["id"].to_numpy().astype(np.int64)
-        if not (np.diff(ids, prepend=last) > 0).all():
-            return [f"{path}: ids do not ascend strictly near row {rows}."]
-        stored = vectors_of(table)
-        if rows + len(ids) > vectors.count or not np.array_equal(stored, vectors.block(rows, len(ids))):
+    """Compare a row file with its FAISS file row by row, and check that its rows are in order and their ids unique."""
+    columns = pq.read_table(path, columns=["key", "id"])
+    keys, ids = columns["key"].to_numpy(), columns["id"].to_numpy()
+    if not np.array_equal(sort_rows(keys, ids), np.arange(len(ids))):
+        return [f"{path}: rows are not in order."]
+    if len(set(ids.tolist())) != len(ids):
+        return [f"{path}: an id stands in two rows."]
+    rows = 0
+    for batch in pq.ParquetFile(path).iter_batches(columns=["embedding"]):
+        stored = vectors_of(pa.Table.from_batches([batch]))
+        if rows + len(stored) > vectors.count or not np.array_equal(stored, vectors.block(rows, len(stored))):
             return [f"{path}: embeddings differ from those in its FAISS file near row {rows}."]
         if not np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-4):
             return [f"{path}: embeddings near row {rows} are not of unit length."]
-        rows, last = rows + len(ids), int(ids[-1])
+        rows += len(stored)
     return [] if rows == vectors.count else [f"{path} holds {rows} rows, its FAISS file {vectors.count}."]
+
+
+def _compare_light(rows: Path, columns: Path) -> list[str]:
+    """Compare the light columns of a row file with their copy."""
+    wanted = pq.read_table(rows, columns=light(pq.read_schema(rows)))
+    seen = read_light(columns)
+    for name in wanted.column_names:
+        if name not in seen.column_names or seen[name].to_pylist() != wanted[name].to_pylist():
+            return [f"{columns}: the column {name} differs from that of {rows.name}."]
+    return []

@@ -107,12 +107,17 @@ class Zones:
             blocks = open_blocks[first : first + _AT_ONCE]
             rows = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
             rows = rows[: np.searchsorted(rows, count)]
-            inside = rows[_all(found, np.stack([self._lon[rows], self._lat[rows]], axis=1))]
-            breaks = np.flatnonzero(np.diff(inside) != 1) + 1
-            ends = np.r_[breaks, len(inside)] if len(inside) else breaks
-            starts = np.r_[0, breaks] if len(inside) else breaks
-            runs.append(np.stack([inside[starts], inside[ends - 1] + 1], axis=1))
+            inside = _all(found, np.stack([self._lon[rows], self._lat[rows]], axis=1))
+            runs.append(ascending(rows[inside]).runs)
         return RowSet.from_runs(np.concatenate(runs))
+
+
+def ascending(rows: NDArray[np.int64]) -> RowSet:
+    """The set of (n,) row numbers that ascend already."""
+    if not len(rows):
+        return RowSet(np.empty((0, 2), dtype=np.int64))
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    return RowSet(np.stack([rows[np.r_[0, breaks]], rows[np.r_[breaks, len(rows)] - 1] + 1], axis=1))
 
 
 def _against(bounds: Floats, west: float, span: float, south: float, north: float) -> tuple[Mask, Mask]:

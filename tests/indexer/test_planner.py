@@ -66,7 +66,7 @@ def test_long_runs_are_scanned_and_short_ones_gathered() -> None:
     assert choose_plan(N, D, every(1000), None, "place", 1).route == "gather"
     # a run breaks even where 4·L·D·(GATHER − 1) = RUN_BYTES
     length = RUN_BYTES / (4 * D * (GATHER - 1))
-    assert choose_plan(N, D, every(10_000, int(length)), None, "place", 1).route == "gather"
+    assert choose_plan(N, D, every(10_000, int(length) - 1), None, "place", 1).route == "gather"
     assert choose_plan(N, D, every(10_000, int(length) + 1), None, "place", 1).route == "scan"
 
 
