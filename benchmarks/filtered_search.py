@@ -128,7 +128,7 @@ def best(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[NDArray[
 
 def index_search(index: VectorIndex) -> Search:
     """The product's own exact search."""
-    return lambda query, plan: index.search(query[None], K, among=plan.rows, route="exact")  # type: ignore[call-arg]
+    return lambda query, plan: index.search(query[None], K, among=plan.rows, route="exact")
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -163,9 +163,9 @@ def main() -> None:
                 rng.standard_normal((min(8192, count - at), DIM), dtype=np.float32) for at in range(0, count, 8192)
             )
             with (folder / "tiles.faiss").open("wb") as file:
-                write_vectors(file, batches, dim=DIM, count=count)  # type: ignore[call-arg]
+                write_vectors(file, batches, dim=DIM, count=count)
             index = VectorIndex(folder / "tiles.faiss", count=count, dim=DIM)
-            vectors = index.array  # type: ignore[attr-defined]
+            vectors = index.array
             search = index_search(index)
         for where in filters(0.5, 0.1).values():  # the tables of bounds and runs
             filter_.select(where)

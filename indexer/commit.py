@@ -105,11 +105,13 @@ def _search(
     method: str | None,
 ) -> dict[str, Any]:
     """How the rows of a kind are searched: exactly, or by an approximate index made here."""
-    from indexer.ann import build_ann, choose_method
+    from indexer.ann import choose_method
 
     chosen = method or choose_method(counts[kind], dim)
     if chosen == "flat" or not counts[kind]:
         return {"method": "flat"}
+    from indexer.ann import build_ann
+
     queries = []
     for other in KINDS:  # either kind may be asked with the vectors of the other
         vectors = VectorIndex(staged / f"{other}.faiss", count=counts[other], dim=dim)

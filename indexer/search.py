@@ -1,8 +1,8 @@
 """Search across the two modalities: images, places and combinations of them against cells and tiles.
 
-Owns the answering of one query: its vectors, the view in which they are compared, spacing, distances. Filters act in the
-store, before any vector is compared. Refuses queries that the index cannot answer, and encoders of another checkpoint
-than the one that filled it.
+Owns the answering of one query: its vectors, the view in which they are compared, spacing, distances. Filters act in
+the store, before any vector is compared. Refuses queries that the index cannot answer, and encoders of another
+checkpoint than the one that filled it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class SearchIndex:
     def cells(self) -> pa.Table:
         """Every cell: ``id`` uint64, ``key``, ``lon``, ``lat``, ``parent_0`` … ``parent_3``, ``country``, ….
 
-        Rows ascend by ``key``; cells of one resolution ascend by id."""
+        Rows ascend by ``key``; cells of one resolution ascend by id.
+        """
         return self.store.table("cells")
 
     def tiles(self) -> pa.Table:
@@ -374,8 +375,8 @@ class SearchIndex:
         if not self.manifest.counts["tiles"]:
             raise QueryError(
                 f"The index at {self.store.where} holds no tiles: the image encoder of "
-                f"{self.manifest.checkpoint['name']} cannot see the Blue Marble, of which tiles are cut, and no dataset "
-                "was added. Search cells, with a place or an image."
+                f"{self.manifest.checkpoint['name']} cannot see the Blue Marble, of which tiles are cut, and no "
+                "dataset was added. Search cells, with a place or an image."
             )
 
     def _location(self) -> LocationEncoder:
@@ -395,8 +396,8 @@ class SearchIndex:
     def _load(self, part: Part) -> EncoderPair:
         if self._imported:
             raise QueryError(
-                f"The vectors at {self.store.where} were imported from {self.manifest.checkpoint['name']}; no encoder for "
-                "them is here. Ask with a tile of the index, or with a vector of that model."
+                f"The vectors at {self.store.where} were imported from {self.manifest.checkpoint['name']}; no encoder "
+                "for them is here. Ask with a tile of the index, or with a vector of that model."
             )
         encoder = load_encoder(self._checkpoint, part)
         self.manifest.check_checkpoint(encoder.name, encoder.fingerprint, index=self.path)

@@ -1,4 +1,4 @@
-"""Reads a whole snapshot and finds what is damaged: every file against its checksum, rows against vectors and columns."""
+"""Reads a whole snapshot and finds what is damaged: every file against its checksum, rows against their copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``samewhere index``: build, look at and verify the index."""
+"""``samewhere index``: build, change, look at and verify the index."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from indexer.encoder import EncoderPair
+    from indexer.engines import Engine
     from indexer.progress import Progress
+    from indexer.snapshot import Manifest
 
-app = typer.Typer(help="Build, look at and verify the index.", no_args_is_help=True)
+app = typer.Typer(help="Build, change, look at and verify the index.", no_args_is_help=True)
 
 DEFAULT_CHECKPOINT = "blue-marble-l40"
 
@@ -24,50 +28,124 @@ PathOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-@app.command(epilog="Example: samewhere index build --path ./world --checkpoint blue-marble-l40")
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Snapshot of that name, where a directory keeps several.")
+]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes of a pool or tasks at a time.")]
+AddressOption = Annotated[str | None, typer.Option(help="Of a Ray cluster.", show_default="one on this machine")]
+
+
+class EngineName(StrEnum):
+    """Where shards are made."""
+
+    inline = "inline"
+    pool = "pool"
+    ray = "ray"
+
+
+EngineOption = Annotated[EngineName, typer.Option(help="Make shards in this process, in several, or on Ray.")]
+
+
+@app.command(
+    epilog="Example: samewhere index build --path ./world --source blue-marble --source s2-sample --engine pool"
+)
 def build(
     path: PathOption = None,
     checkpoint: Annotated[str, typer.Option(help="Name or file of the checkpoint to embed with.")] = DEFAULT_CHECKPOINT,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Tiles: blue-marble or a dataset; may be repeated.", show_default="blue-marble"),
+    ] = None,
     cell_resolution: Annotated[int, typer.Option(min=0, max=7, help="H3 resolution of the cells.")] = 4,
+    fine_resolution: Annotated[
+        int | None, typer.Option(min=1, max=9, help="H3 resolution of cells where tiles of datasets are dense.")
+    ] = None,
+    dense: Annotated[int, typer.Option(min=1, help="So many tiles in a cell are dense.")] = 3,
     tile_resolution: Annotated[int, typer.Option(min=0, max=5, help="H3 resolution of the tiles.")] = 3,
     antarctica: Annotated[bool, typer.Option(help="Whether land south of 60° S counts.")] = True,
+    engine: EngineOption = EngineName.inline,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    name: NameOption = None,
     force: Annotated[bool, typer.Option("--force", help="Build anew where a complete index stands.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Embed every land cell and tile, or finish doing so: a build that was ended goes on where it stopped."""
     from indexer import build_index, default_index_path
     from indexer.encoder import load_encoder
-    from indexer.snapshot import build_command
+    from indexer.sources import BLUE_MARBLE
 
     place = path or default_index_path()
     pair = load_encoder(checkpoint, "pair")
-    try:
-        with _bar() as show:
-            manifest = build_index(
-                place,
-                pair=pair,
-                progress=show,
-                cell_resolution=cell_resolution,
-                tile_resolution=tile_resolution,
-                antarctica=antarctica,
-                force=force,
-            )
-    except KeyboardInterrupt:
-        typer.echo(f"\nStopped. What was made is kept: `{build_command(place)}` goes on from here.", err=True)
-        raise
-    if as_json:
-        typer.echo(json.dumps(asdict(manifest) | {"path": str(place)}, indent=2))
-    else:
-        typer.echo(f"{place}: {manifest.counts['cells']:,} cells and {manifest.counts['tiles']:,} tiles, ready.")
+    with _resumable(place), _bar() as show:
+        manifest = build_index(
+            place,
+            pair=pair,
+            progress=show,
+            cell_resolution=cell_resolution,
+            tile_resolution=tile_resolution,
+            antarctica=antarctica,
+            sources=source or (BLUE_MARBLE,),
+            fine_resolution=fine_resolution,
+            dense=dense,
+            engine=_engine(engine, workers, address, pair),
+            name=name,
+            force=force,
+        )
+    _done(place, manifest, as_json=as_json)
+
+
+@app.command(epilog="Example: samewhere index add --source s2-sample")
+def add(
+    source: Annotated[list[str], typer.Option(help="Dataset, or blue-marble; may be repeated.")],
+    path: PathOption = None,
+    engine: EngineOption = EngineName.inline,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    name: NameOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add the tiles of datasets; nothing that stands is embedded again. A dataset that has grown adds what is new."""
+    from indexer import default_index_path
+    from indexer.build import add_sources
+    from indexer.encoder import load_encoder
+    from indexer.snapshot import Manifest, current_snapshot
+
+    place = path or default_index_path()
+    standing = Manifest.read(current_snapshot(place, name), index=place)
+    pair = load_encoder(standing.checkpoint["name"], "pair")
+    with _resumable(place), _bar() as show:
+        manifest = add_sources(
+            place, source, pair=pair, progress=show, engine=_engine(engine, workers, address, pair), name=name
+        )
+    _done(place, manifest, as_json=as_json)
+
+
+@app.command(epilog="Example: samewhere index resume --path ./world")
+def resume(
+    path: PathOption = None,
+    engine: EngineOption = EngineName.inline,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a build or an addition that was ended before its time."""
+    from indexer import default_index_path
+    from indexer.build import resume_job
+
+    place = path or default_index_path()
+    with _resumable(place), _bar() as show:
+        manifest = resume_job(place, progress=show, engine=lambda pair: _engine(engine, workers, address, pair))
+    _done(place, manifest, as_json=as_json)
 
 
 @app.command(epilog="Example: samewhere index status --json")
-def status(path: PathOption = None, as_json: JsonOption = False) -> None:
+def status(path: PathOption = None, name: NameOption = None, as_json: JsonOption = False) -> None:
     """Tell whether there is an index, what made it, and how far an unfinished build is. Exit 1 if it cannot be used."""
     from indexer import default_index_path
     from indexer.snapshot import index_status
 
-    found = index_status(path or default_index_path())
+    found = index_status(path or default_index_path(), name)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -77,13 +155,13 @@ def status(path: PathOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command(epilog="Example: samewhere index verify --path ./world")
-def verify(path: PathOption = None, as_json: JsonOption = False) -> None:
+def verify(path: PathOption = None, name: NameOption = None, as_json: JsonOption = False) -> None:
     """Read every file of the index and compare it with its checksum. Exit 1 if anything is damaged."""
     from indexer import default_index_path
     from indexer.verify import find_damage
 
     place = path or default_index_path()
-    damage = find_damage(place)
+    damage = find_damage(place, name)
     if as_json:
         typer.echo(json.dumps({"path": str(place), "intact": not damage, "damage": damage}, indent=2))
     else:
@@ -92,18 +170,206 @@ def verify(path: PathOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: samewhere index rm --source s2-sample")
+def rm(
+    path: PathOption = None,
+    source: Annotated[list[str] | None, typer.Option(help="Tiles of this source; may be repeated.")] = None,
+    country: Annotated[list[str] | None, typer.Option(help="Tiles in this country; may be repeated.")] = None,
+    bbox: Annotated[str | None, typer.Option(metavar="W,S,E,N", help="Tiles inside this box.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Tiles that fulfil this, as 'cloud_percent > 50'; may be repeated.")
+    ] = None,
+    cells: Annotated[bool, typer.Option("--cells", help="Remove cells too, not tiles alone.")] = False,
+    name: NameOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Throw away the work of an unfinished job.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the tiles that fulfil every condition given; all others are kept as they are."""
+    from data import atlas
+    from data.geo import BBox
+    from indexer import Compare, Where, default_index_path
+    from indexer.manage import remove_rows
+
+    place = path or default_index_path()
+    chosen = Where(
+        bbox=BBox.parse(bbox) if bbox is not None else None,
+        countries=tuple(atlas.country_code(text) for text in country) if country else None,
+        sources=tuple(source) if source else None,
+        compare=tuple(Compare.parse(text) for text in where or []),
+    )
+    manifest = remove_rows(place, chosen, kinds=("cells", "tiles") if cells else ("tiles",), name=name, force=force)
+    _done(place, manifest, as_json=as_json)
+
+
+@app.command(epilog="Example: samewhere index compact --path ./world")
+def compact(
+    path: PathOption = None,
+    name: NameOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Throw away the work of an unfinished job.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the rows anew, with the search that their number asks for. Embeds nothing."""
+    from indexer import default_index_path
+    from indexer.manage import compact as rewrite
+
+    place = path or default_index_path()
+    _done(place, rewrite(place, name=name, force=force), as_json=as_json)
+
+
+@app.command(epilog="Example: samewhere index gc")
+def gc(
+    path: PathOption = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Throw away the work of an unfinished job too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove snapshots that nothing points to, unless a running program has them open."""
+    from indexer import default_index_path
+    from indexer.manage import collect_garbage
+
+    place = path or default_index_path()
+    removed = collect_garbage(place, unfinished=unfinished)
+    if as_json:
+        typer.echo(json.dumps({"path": str(place), "removed": removed}, indent=2))
+    else:
+        typer.echo(f"{place}: removed {', '.join(removed)}." if removed else f"{place}: nothing to remove.")
+
+
+@app.command(epilog="Example: samewhere index diff ./world ./world-of-last-year")
+def diff(
+    first: Annotated[Path, typer.Argument(help="Directory of an index or a snapshot.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Tell which rows differ between two indexes. Exit 1 if any do."""
+    from indexer.manage import compare
+
+    found = compare(first, second)
+    if as_json:
+        typer.echo(json.dumps({kind: asdict(difference) for kind, difference in found.items()}, indent=2))
+    else:
+        for kind, d in found.items():
+            typer.echo(
+                f"{kind}: {len(d.added):,} added, {len(d.removed):,} removed, {len(d.changed):,} changed, "
+                f"{d.same:,} the same"
+            )
+    if any(d.added or d.removed or d.changed for d in found.values()):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: samewhere index export tiles.parquet --target tiles")
+def export(
+    out: Annotated[Path, typer.Argument(help="File: .parquet (GeoParquet), .geojson, .csv or .npy.")],
+    path: PathOption = None,
+    target: Annotated[str, typer.Option(help="cells or tiles.")] = "cells",
+    geometry: Annotated[str, typer.Option(help="Show a cell as its centre (point) or its outline (cell).")] = "point",
+    country: Annotated[list[str] | None, typer.Option(help="Only rows in this country; may be repeated.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only tiles of this source; may be repeated.")] = None,
+    bbox: Annotated[str | None, typer.Option(metavar="W,S,E,N", help="Only rows inside this box.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only rows that fulfil this; may be repeated.")] = None,
+    name: NameOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> None:
+    """Write rows and, in GeoParquet and .npy, their embeddings to a file for other programs."""
+    from data import atlas
+    from data.geo import BBox
+    from indexer import Compare, Where, default_index_path
+    from indexer.export import export_rows
+    from indexer.local import LocalStore
+
+    store = LocalStore(path or default_index_path(), name=name)
+    chosen = Where(
+        bbox=BBox.parse(bbox) if bbox is not None else None,
+        countries=tuple(atlas.country_code(text) for text in country) if country else None,
+        sources=tuple(source) if source else None,
+        compare=tuple(Compare.parse(text) for text in where or []),
+    )
+    rows = store.select(target, chosen) if target in ("cells", "tiles") else None
+    count = export_rows(store.directory, target, out, rows=rows, geometry=geometry, force=force)  # type: ignore[arg-type]
+    typer.echo(f"{out}: {count:,} {target}.")
+
+
+@app.command("import", epilog="Example: samewhere index import clay.parquet --path ./clay --model clay-v1")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="GeoParquet files with embeddings of one model.")],
+    model: Annotated[str, typer.Option(help="Name of the model that made them.")],
+    path: PathOption = None,
+    name: NameOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an index of another model's embeddings; it is asked with its own tiles and vectors."""
+    from indexer import default_index_path
+    from indexer.manage import import_gallery
+
+    place = path or default_index_path()
+    _done(place, import_gallery(place, files, name=name, model=model), as_json=as_json)
+
+
+def _engine(chosen: EngineName, workers: int | None, address: str | None, pair: EncoderPair) -> Engine:
+    """The engine that the options name."""
+    import os
+    from functools import partial
+
+    from indexer.encoder import load_encoder
+    from indexer.engines import Inline, Pool, Ray
+
+    if chosen == EngineName.inline:
+        if workers is not None or address is not None:
+            raise typer.BadParameter("--workers and --address need --engine pool or ray.")
+        return Inline(pair)
+    many = workers or os.cpu_count() or 1
+    load = partial(load_encoder, pair.name, "pair")
+    if chosen == EngineName.pool:
+        if address is not None:
+            raise typer.BadParameter("--address needs --engine ray.")
+        return Pool(load, pair.fingerprint, many)
+    return Ray(load, pair.fingerprint, many, address)
+
+
+@contextmanager
+def _resumable(place: Path) -> Iterator[None]:
+    """Say how to go on when the user ends the job."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from indexer import default_index_path
+
+        where = "" if place == default_index_path() else f" --path {place}"
+        typer.echo(f"\nStopped. What was made is kept: `samewhere index resume{where}` goes on from here.", err=True)
+        raise
+
+
+def _done(place: Path, manifest: Manifest, *, as_json: bool) -> None:
+    """Say what stands now. Exit 1 if some rows could not be made."""
+    if as_json:
+        typer.echo(json.dumps(asdict(manifest) | {"path": str(place)}, indent=2))
+    else:
+        typer.echo(f"{place}: {manifest.counts['cells']:,} cells and {manifest.counts['tiles']:,} tiles, ready.")
+    for row, reason in manifest.failed[:10]:
+        typer.echo(f"Left out {row}: {reason}", err=True)
+    if len(manifest.failed) > 10:
+        typer.echo(f"… and {len(manifest.failed) - 10:,} more; --json lists them all.", err=True)
+    if manifest.failed:
+        raise typer.Exit(1)
+
+
 def _print_status(found: dict[str, Any]) -> None:
     manifest, building = found["manifest"], found["building"]
     if manifest:
         checkpoint, counts = manifest["checkpoint"], manifest["counts"]
+        sources = ", ".join(f"{name} {rows:,}" for name, rows in manifest["sources"].items())
         typer.echo(
             f"{found['path']}: ready.\n"
             f"  rows        {counts['cells']:,} cells, {counts['tiles']:,} tiles, {found['bytes'] / 1e6:.0f} MB\n"
+            f"  tiles from  {sources or 'nowhere'}\n"
             f"  checkpoint  {checkpoint['name']} ({checkpoint['fingerprint'][:12]})\n"
             f"  built       {manifest['created']}, fingerprint {manifest['fingerprint'][:12]}"
         )
     else:
         typer.echo(found["problem"])
+    if len(found["names"]) > 1:
+        typer.echo(f"  kept as     {', '.join(name or '(default)' for name in found['names'])}")
     if building:
         typer.echo(f"  unfinished  {building['shards_done']} of {building['shards']} shards of a new build are made")
 

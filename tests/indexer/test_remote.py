@@ -318,6 +318,7 @@ def test_large_files_go_in_parts_and_are_not_overwritten(bucket: str, tmp_path: 
     assert store.put("x", file)
     assert store.size("x") == 101 << 20
     assert not store.put("x", b"other")
+    assert not store.put("x", file)
 
 
 def no_route(monkeypatch: pytest.MonkeyPatch) -> None:
