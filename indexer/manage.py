@@ -180,7 +180,7 @@ def import_gallery(
         files: GeoParquet files of one model.
         name: under which the snapshot is kept beside others of the directory.
         model: name of the model; the tiles' source.
-        columns: names of columns, where they are not the usual ones; see :class:`indexer.gallery_columns.Columns`.
+        columns: names of columns, where they are not the usual ones.
 
     Raises:
         SourceError: a file cannot be used.
@@ -194,7 +194,7 @@ def import_gallery(
             raise IndexStoreError(f"A build of {index} is unfinished. Finish it with `samewhere index resume` first.")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        shards, dim, fingerprint = write_gallery_shards(list(files), work, model, **columns)
+        shards, dim, fingerprint = write_gallery_shards(list(files), work, model, columns=columns)
         return commit(
             index,
             work,

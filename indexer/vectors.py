@@ -120,7 +120,7 @@ class VectorIndex:
         return self.array[start : start + count].copy()
 
     def scores(self, queries: Vectors) -> Vectors:
-        """The largest inner product of each row with any of (Q, D) queries: (N,) float32, the bits of :meth:`search`."""
+        """The largest inner product of each row with any of (Q, D) queries: (N,) float32, as :meth:`search` gives."""
         return self._products(queries, self.array)
 
     def search(

@@ -17,15 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import IndexStoreError
-from data.geo import all_cells, cell_parent
+from data.geo import all_cells, cell_key, cell_parent
 from data.land import land_cells
-from indexer import SearchIndex, build_index
+from indexer import SearchIndex, build_index, engines
 from indexer import build as build_module
 from indexer.encoder import EncoderPair
 from indexer.plan import Shard, plan_shards
 from indexer.progress import FINISH_S_PER_ROW, Clock, Progress
-from indexer.shard import BuildParameters, make_shard
+from indexer.shard import Made, make_shard
 from indexer.snapshot import DATA_FILES, Manifest, current_snapshot, index_status
+from indexer.sources import BuildParameters
 from indexer.verify import find_damage
 from tests.indexer.standin import StandInPair
 
@@ -35,10 +36,10 @@ build_small = functools.partial(build_index, cell_resolution=2, tile_resolution=
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from indexer import build, build_index
+from indexer import build_index, plan
 from tests.indexer.standin import StandInPair
 
-build.SHARD_ROWS.update(cells=200, tiles=10)
+plan.SHARD_ROWS.update(cells=200, tiles=10)
 path, moment = sys.argv[1], int(sys.argv[2])
 renames = 0
 
@@ -92,10 +93,12 @@ def shards_of(path: Path) -> dict[str, int]:
 def test_a_killed_build_resumes_to_the_same_bytes_redoing_one_shard(
     tmp_path: Path, unbroken: dict[str, bytes], moment: int
 ) -> None:
-    """Moments count renames: the job, each shard, then four data files, the manifest, the snapshot, the pointer."""
+    """Moments count renames: the job, each shard, then six data files, the manifest, the snapshot, the pointer."""
     path = tmp_path / "world"
-    shards = sum(len(plan_shards(kind, land_cells(r), rows=n)) for kind, r, n in (("cells", 2, 200), ("tiles", 0, 10)))
-    total = 1 + shards + 4 + 3
+    ids = {r: land_cells(r) for r in (0, 2)}
+    sizes = (("cells", 2, 200), ("tiles", 0, 10))
+    shards = sum(len(plan_shards(kind, "x", ids[r], cell_key(ids[r]), rows=n)) for kind, r, n in sizes)
+    total = 1 + shards + 6 + 3
     killed = run_build(path, moment if moment > 0 else total + 1 + moment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with pytest.raises(IndexStoreError, match="samewhere index build"):
@@ -104,16 +107,16 @@ def test_a_killed_build_resumes_to_the_same_bytes_redoing_one_shard(
     assert len(kept) == (min(shards, max(0, moment - 2)) if moment > 0 else shards)  # the one in the making is lost
     made: list[str] = []
 
-    def counting(file: Path, shard: Shard, *, pair: EncoderPair, parameters: BuildParameters) -> None:
+    def counting(folder: Path, shard: Shard, *, pair: EncoderPair, parameters: BuildParameters) -> Made:
         made.append(shard.file_name)
-        make_shard(file, shard, pair=pair, parameters=parameters)
+        return make_shard(folder, shard, pair=pair, parameters=parameters)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "make_shard", counting)
+        patch.setattr(engines, "make_shard", counting)
         patch.setattr(build_module, "SHARD_ROWS", {"cells": 200, "tiles": 10})
         build_small(path, pair=StandInPair())
-    assert len(made) == shards - len(kept)
-    assert not set(made) & set(kept)
+    assert shards - len(kept) <= len(made) <= shards - len(kept) + 1  # one may stand without its line in the ledger
+    assert len(set(made) & set(kept)) <= 1
     assert data_files(path) == unbroken
     assert find_damage(path) == []
     assert sorted(entry.name for entry in path.iterdir()) == sorted(
@@ -275,7 +278,7 @@ def test_the_time_left_is_the_measured_rate_of_each_stage() -> None:
 def test_shards_are_whole_parents_in_order(rows: int, share: float, resolution: int, seed: int) -> None:
     every = all_cells(resolution)
     ids = every[np.random.default_rng(seed).random(len(every)) < share]
-    shards = plan_shards("cells", ids, rows=rows)
+    shards = plan_shards("cells", "cells", ids, cell_key(ids), rows=rows)
     np.testing.assert_array_equal(np.concatenate([ids[:0], *(shard.ids for shard in shards)]), ids)
     assert all(0 < len(shard.ids) < 2 * rows for shard in shards)
     coarse = [set(cell_parent(shard.ids, 0).tolist()) for shard in shards]

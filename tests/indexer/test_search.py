@@ -70,7 +70,7 @@ def brute_force(
         chosen.append(row)
         if len(chosen) == k:
             break
-    return [f"{row['id']:x}" for row in chosen]
+    return [f"{row['id']:x}" if target == "cells" else row["id"] for row in chosen]
 
 
 @pytest.mark.parametrize("view", ["smooth", "sharp", "both"])
@@ -106,10 +106,12 @@ def test_any_search_is_the_brute_force_answer(index: SearchIndex, lon: float, la
     query = Query.place(lon, lat)
     view, target = asked.pop("view"), asked["target"]
     hits = index.search(query, view=view, **asked)
-    weighted = index._weighted(query, view)
-    scores = index._rows[target].vectors.scores(weighted)  # the bits that were ranked; right by the test above
+    weighted = StandInPair().reweight(index.query_vector(query)[None], view)
+    scores = index.store.scores(target, weighted)  # the bits that were ranked; right by the test above
     assert [hit.id for hit in hits] == brute_force(index, scores, place=(lon, lat), **asked)
-    by_id = dict(zip(cell_to_hex(index._rows[target].ids), scores.tolist(), strict=True))
+    ids = index.store.table(target)["id"]
+    names = cell_to_hex(ids.to_numpy()) if target == "cells" else ids.to_pylist()
+    by_id = dict(zip(names, scores.tolist(), strict=True))
     for rank, hit in enumerate(hits, start=1):
         assert (hit.rank, hit.target, hit.score) == (rank, target, by_id[hit.id])
         assert hit.km == pytest.approx(float(great_circle_km((lon, lat), (hit.lon, hit.lat))), abs=1e-6)
@@ -143,7 +145,7 @@ def test_pick_spaced_on_the_equator() -> None:
 
 
 def test_a_tile_finds_others_and_never_itself(index: SearchIndex) -> None:
-    tile = cell_to_hex(index.tiles()["id"].to_numpy())[40]
+    tile = index.tiles()["id"].to_pylist()[40]
     everyone = index.search(Query.tile(tile), target="tiles", k=1000)
     assert len(everyone) == len(index.tiles()) - 1
     assert tile not in {hit.id for hit in everyone}
@@ -161,7 +163,7 @@ def test_an_image_cut_at_a_tile_finds_that_tile_and_knows_its_distance(index: Se
     patch = BlueMarble.open().patch(row["lon"], row["lat"])
     scaled = Patch(pixels=patch.pixels * 255, bands=patch.bands, lonlat=patch.lonlat, gsd_m=patch.gsd_m)
     best = index.search(Query.image(scaled), target="tiles")[0]
-    assert best.id == f"{row['id']:x}"
+    assert (best.id, best.source) == (row["id"], "blue-marble")
     assert best.score == pytest.approx(1, abs=1e-5)
     assert best.km == pytest.approx(0, abs=1e-6)
     nowhere = Query.image(Patch(pixels=scaled.pixels, bands=scaled.bands))
@@ -176,7 +178,7 @@ def test_nearest_tiles_and_thumbnails(index: SearchIndex) -> None:
     tiles = index.tiles()
     lonlat = np.stack([tiles["lon"].to_numpy(), tiles["lat"].to_numpy()], axis=1)
     nearest = great_circle_km(points[:, None], lonlat[None]).argmin(axis=1)
-    ids = np.array(cell_to_hex(tiles["id"].to_numpy()))
+    ids = np.array(tiles["id"].to_pylist())
     assert index.nearest_tile(points) == ids[nearest].tolist()
     for row in (0, 100, len(tiles) - 1):  # in the first, a middle and the last row group
         picture = np.asarray(Image.open(io.BytesIO(index.thumbnail(ids[row]))), dtype=float)
@@ -211,7 +213,9 @@ def test_bad_tiles_and_places_are_sentences(index: SearchIndex) -> None:
     with pytest.raises(CoordinateError, match="finite"):
         Query.place(float("nan"), 0)
     with pytest.raises(CoordinateError, match="not an H3 cell"):
-        Query.tile("rome")
+        Query.cell("rome")
+    with pytest.raises(QueryError, match="no tile rome"):
+        index.search(Query.tile("rome"))
     ocean = Query.tile("8075fffffffffff")  # a cell of resolution 0, which no tile has
     for ask in (lambda: index.search(ocean), lambda: index.field(ocean), lambda: index.thumbnail("8075fffffffffff")):
         with pytest.raises(QueryError, match="no tile"):
@@ -229,7 +233,7 @@ def test_many_threads_get_the_same_answers(index: SearchIndex) -> None:
     alone = [index.search(query, spacing_km=500) for query in queries]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda query: index.search(query, spacing_km=500), queries)) == alone
-        tiles = cell_to_hex(index.tiles()["id"].to_numpy())[:64]
+        tiles = index.tiles()["id"].to_pylist()[:64]
         assert list(pool.map(index.thumbnail, tiles)) == [index.thumbnail(tile) for tile in tiles]
 
 

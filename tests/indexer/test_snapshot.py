@@ -5,27 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import h3.api.numpy_int as h3
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from data import atlas
 from data.errors import IndexStoreError
+from data.geo import cell_key
 from data.land import land_cells
 from indexer import Query, SearchIndex, build_index
+from indexer.manage import collect_garbage
+from indexer.rows import KINDS, read_light
 from indexer.snapshot import DATA_FILES, Manifest, current_snapshot, index_status
 from indexer.verify import find_damage
 from tests.indexer.conftest import CELL_RESOLUTION, TILE_RESOLUTION
 from tests.indexer.standin import StandInPair
 
-FILES = (*DATA_FILES, "catalogue.duckdb")
+FILES = DATA_FILES
 
 
 def contents(path: Path) -> dict[str, str]:
@@ -49,6 +50,9 @@ def test_rows_are_what_h3_the_atlas_and_the_encoder_say(
 ) -> None:
     table = pq.read_table(current_snapshot(built) / f"{kind}.parquet")
     ids = table["id"].to_numpy()
+    if kind == "tiles":
+        assert set(table["source"].to_pylist()) == {"blue-marble"}
+        ids = np.array([int(text, 16) for text in ids], dtype=np.uint64)
     np.testing.assert_array_equal(ids, land_cells(resolution))
     assert (np.diff(ids.astype(np.int64)) > 0).all()
     lonlat = np.array([h3.cell_to_latlng(int(cell))[::-1] for cell in ids])
@@ -58,23 +62,27 @@ def test_rows_are_what_h3_the_atlas_and_the_encoder_say(
         parents = [int(h3.cell_to_parent(int(cell), r)) for cell in ids] if r <= resolution else [None] * len(ids)
         assert table[f"parent_{r}"].to_pylist() == parents
     assert table["country"].to_pylist() == atlas.country_of(lonlat).tolist()
+    assert table["continent"].to_pylist() == atlas.continent_of(lonlat).tolist()
+    np.testing.assert_array_equal(table["key"].to_numpy(), cell_key(ids))
     assert str(table.schema.field("embedding").type).startswith("fixed_size_list<element: float")
     if kind == "cells":
         np.testing.assert_array_equal(np.array(table["embedding"].to_pylist()), pair.encode_location(lonlat))
 
 
-def test_the_catalogue_holds_the_light_columns_and_is_open_to_several_processes(built: Path) -> None:
-    path = current_snapshot(built) / "catalogue.duckdb"
-    script = f"import duckdb; c = duckdb.connect({str(path)!r}, read_only=True); print(c.sql('FROM cells').columns)"
-    with duckdb.connect(str(path), read_only=True) as mine:
-        theirs = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-        assert str(mine.sql("FROM cells").columns) == theirs.strip()
-        assert not {"embedding", "thumbnail"} & set(mine.sql("FROM tiles").columns)
-        counts = [mine.execute(f"SELECT count(*) FROM {kind}").fetchall()[0][0] for kind in ("cells", "tiles")]
-    assert counts == [len(land_cells(CELL_RESOLUTION)), len(land_cells(TILE_RESOLUTION))]
+def test_the_light_columns_stand_once_more_and_are_mapped(built: Path) -> None:
+    directory = current_snapshot(built)
+    for kind in KINDS:
+        rows, mapped = pq.read_table(directory / f"{kind}.parquet"), read_light(directory / f"{kind}.arrow")
+        assert set(rows.column_names) - set(mapped.column_names) == {"embedding", "thumbnail"} & set(rows.column_names)
+        for name in mapped.column_names:
+            assert mapped[name].to_pylist() == rows[name].to_pylist()
+    before = pa.total_allocated_bytes()
+    table = read_light(directory / "cells.arrow")
+    assert table["lon"].to_numpy().sum() != 0
+    assert pa.total_allocated_bytes() == before
 
 
-def test_the_manifest_describes_every_file_and_fingerprints_all_but_time_and_catalogue(built: Path) -> None:
+def test_the_manifest_describes_every_file_and_fingerprints_all_but_time(built: Path) -> None:
     directory = current_snapshot(built)
     manifest = Manifest.read(directory, index=built)
     assert sorted(path.name for path in directory.iterdir()) == sorted([*FILES, "manifest.json"])
@@ -116,9 +124,9 @@ def remove_pointer(path: Path) -> None:
         ),
         (lambda path: (current_snapshot(path) / "cells.faiss").unlink(), "cells.faiss is missing"),
         (lambda path: (current_snapshot(path) / "tiles.parquet").write_bytes(b"x"), "tiles.parquet has 1 bytes"),
-        (lambda path: edit_manifest(path, format=99), "format version 99.*reads version 1"),
+        (lambda path: edit_manifest(path, format=99), "format version 99.*reads version 2"),
         (lambda path: edit_manifest(path, counts={"cells": 1, "tiles": 1}), "changed after it was written"),
-        (lambda path: edit_manifest(path, files={}), "cannot be read"),
+        (lambda path: edit_manifest(path, files={}), "changed after it was written"),
         (lambda path: (current_snapshot(path) / "manifest.json").write_text("{"), "cannot be read"),
         (lambda path: (current_snapshot(path) / "manifest.json").write_text("[]"), "cannot be read"),
         (lambda path: (path / "current").write_text("../elsewhere"), "names no snapshot"),
@@ -170,9 +178,8 @@ def test_verify_finds_rows_that_do_not_fit_their_vectors(copy: Path) -> None:
     directory = current_snapshot(copy)
     shutil.copyfile(directory / "tiles.faiss", directory / "cells.faiss")
     old = Manifest.read(directory, index=copy)
-    Manifest.describe(directory, checkpoint=old.checkpoint, parameters=old.parameters, counts=old.counts).write(
-        directory
-    )
+    content = {name: getattr(old, name) for name in ("checkpoint", "parameters", "plan", "counts", "sources", "search")}
+    Manifest.describe(directory, **content, failed=[]).write(directory)
     with pytest.raises(IndexStoreError, match="vectors of length"):
         find_damage(copy)
 
@@ -184,5 +191,9 @@ def test_a_reader_keeps_its_snapshot_while_the_index_is_rebuilt(copy: Path, pair
     build_index(copy, pair=StandInPair("other", "c" * 64), cell_resolution=1, tile_resolution=0)
     after = reader.search(Query.place(12.5, 41.9)), reader.thumbnail(tile), reader.field(Query.tile(tile)).tolist()
     assert before == after
+    assert collect_garbage(copy) == []  # the reader holds the old one
+    assert sorted(path.name for path in copy.glob("snap-*")) == ["snap-00001", "snap-00002"]
+    reader.close()
+    assert collect_garbage(copy) == ["snap-00001"]
     assert [path.name for path in copy.glob("snap-*")] == ["snap-00002"]
     assert SearchIndex.open(copy).manifest.checkpoint["name"] == "other"
