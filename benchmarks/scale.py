@@ -132,9 +132,9 @@ def print_jobs(tiles: float, per_shard: int, fleet: Fleet, costs: dict[str, floa
     both = rest + costs["embed_s"]
     rows = [("nothing fails", per_shard, quiet, both), ("as assumed", per_shard, fleet, both)]
     rows += [("ten times the deaths, 5 % straggle tenfold", per_shard, bad, both)]
-    rows += [("as assumed", per_shard * 4**power, fleet, both) for power in (-1, 1, 2)]
+    rows += [("as assumed", size, fleet, both) for size in (max(1, per_shard // 4), per_shard * 4, per_shard * 16)]
     rows += [("the encoder takes no time", per_shard * 4, fleet, rest)]
-    print("| embedding | tiles a shard | shards | hours | lost work | beside nothing failing | read, GB/s | cost, $ |")
+    print("| embedding | tiles a shard | shards | hours | lost work | beside an even split | read, GB/s | cost, $ |")
     print("|---|---|---|---|---|---|---|---|")
     for name, size, crew, tile_s in rows:
         shards = math.ceil(tiles / size)
@@ -158,9 +158,8 @@ def print_index(tiles: float, fleet: Fleet, costs: dict[str, float], dollars: fl
         each = partition_seconds(rows, costs)
         found = simulate(shard_seconds(count, each, fleet, np.random.default_rng(1)), fleet)
         paid = (found.useful_h + found.lost_h) * dollars
-        print(
-            f"| {rows:,.0f} | {count:,} | {lists_of(rows):,} | {each / HOUR_S:,.1f} | {found.hours:,.1f} | {paid:,.0f} |"
-        )
+        hours = f"{each / HOUR_S:,.1f} | {found.hours:,.1f}"
+        print(f"| {rows:,.0f} | {count:,} | {lists_of(rows):,} | {hours} | {paid:,.0f} |")
 
 
 def print_bytes(tiles: float, costs: dict[str, float], month: float) -> None:

@@ -55,7 +55,6 @@ def build_index(
     fine_resolution: int | None = None,
     dense: int = 3,
     engine: Engine | None = None,
-    method: str | None = None,
     name: str | None = None,
     force: bool = False,
 ) -> Manifest:
@@ -75,7 +74,6 @@ def build_index(
         fine_resolution: of cells where ``dense`` tiles of datasets or more lie in one cell; by default none are finer.
         dense: see there.
         engine: makes the shards; by default this process.
-        method: of search, one of ``indexer.ann``'s; by default chosen by the number of rows.
         name: under which the snapshot is kept beside others of the same directory; by default it is the index's own.
         force: build anew even where a complete index stands; unfinished work is kept all the same.
 
@@ -95,7 +93,7 @@ def build_index(
         dense=dense,
     )
     with at_work(Path(path), "Building the index at") as index:
-        return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, method=method, force=force)
+        return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, force=force)
 
 
 def add_sources(
@@ -119,7 +117,7 @@ def add_sources(
     standing = _parameters(manifest)
     parameters = dataclasses.replace(standing, sources=tuple(dict.fromkeys([*standing.sources, *sources])))
     with at_work(index, "Adding to the index at"):
-        return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, method=None, force=False)
+        return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, force=False)
 
 
 def resume_job(
@@ -156,7 +154,6 @@ def resume_job(
             engine(encoders),
             progress,
             name=job.name,
-            method=job.method,
             force=job.base is None,
         )
 
@@ -169,7 +166,6 @@ def _run(
     progress: Report | None,
     *,
     name: str | None,
-    method: str | None,
     force: bool,
 ) -> Manifest:
     report = progress or (lambda _: None)
@@ -179,13 +175,13 @@ def _run(
     base = None if force else _standing(index, pair, name)
     if base is not None:
         standing = Manifest.read(base, index=index)
-        if standing.plan == plan and _parameters(standing) == parameters and method in (None, _method(standing)):
+        if standing.plan == plan and _parameters(standing) == parameters:
             shutil.rmtree(index / BUILDING, ignore_errors=True)  # of a job that was ended just before it cleaned up
             sweep(index)
             return standing
     inputs, shards = _divide(base, wanted)
     checkpoint = {"name": pair.name, "fingerprint": pair.fingerprint, "dim": pair.dim}
-    job = Job(checkpoint, parameters, plan, len(shards), base and base.name, name, method)
+    job = Job(checkpoint, parameters, plan, len(shards), base.name if base is not None else None, name)
     work = job.open(index)
     ledger = Ledger(work)
     missing = [shard for shard in shards if not ledger.is_made(shard)]
@@ -212,10 +208,7 @@ def _run(
         checkpoint=checkpoint,
         parameters=dataclasses.asdict(parameters),
         plan=plan,
-        reweight=pair.reweight,
-        views=pair.views,
         name=name,
-        method=method,
         failed=ledger.failures(shards),
     )
     clock.finished = True
@@ -277,10 +270,6 @@ def _parameters(manifest: Manifest) -> BuildParameters:
     content = dict(manifest.parameters)
     content["sources"] = tuple(content["sources"])
     return BuildParameters(**content)
-
-
-def _method(manifest: Manifest) -> str:
-    return str(manifest.search["cells"]["method"])
 
 
 @contextlib.contextmanager

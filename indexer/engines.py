@@ -120,7 +120,8 @@ class Ray:
             _connect(ray, self.address, self.workers)
         try:
             task = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=ATTEMPTS - 1)(_work)
-            queue, running = list(reversed(shards)), []
+            queue = list(reversed(shards))
+            running: list[Any] = []
             while queue or running:
                 while queue and len(running) < 2 * self.workers:  # one ahead for each, so that none waits
                     running.append(task.remote(self.load, self.fingerprint, folder.resolve(), parameters, queue.pop()))

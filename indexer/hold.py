@@ -27,7 +27,8 @@ class Hold:
         Raises:
             OSError: there is no such snapshot, or it is being removed at this moment.
         """
-        self._handle: int | None = os.open(directory / FILE, os.O_RDONLY)
+        self._handle: int | None = None
+        self._handle = os.open(directory / FILE, os.O_RDONLY)
         if fcntl is not None:
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -42,7 +42,6 @@ class Job:
         shards: how many are to be made; rows that an older snapshot holds need none.
         base: the snapshot whose rows stand, or None.
         name: of the pointer that will be switched, or None for the default.
-        method: of the search, or None to choose by size.
     """
 
     checkpoint: dict[str, Any]
@@ -51,7 +50,6 @@ class Job:
     shards: int
     base: str | None = None
     name: str | None = None
-    method: str | None = None
 
     def open(self, index: Path) -> Path:
         """The directory of this very job, ``building/``; unfinished work of any other is thrown away."""

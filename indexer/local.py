@@ -50,14 +50,10 @@ class LocalStore:
             self._tables = {kind: self._table(kind) for kind in KINDS}
             self._vectors: dict[str, VectorIndex] = {}
             for kind in KINDS:
-                settings = self.manifest.search[kind]
-                approximate = self.directory / f"{kind}.ann" if settings["method"] != "flat" else None
                 self._vectors[kind] = VectorIndex(
                     self.directory / f"{kind}.faiss",
                     count=self.manifest.counts[kind],
                     dim=dim,
-                    ann=approximate,
-                    settings=settings,
                 )
             self._filters = {kind: RowFilter(self.directory / f"{kind}.parquet", self._tables[kind]) for kind in KINDS}
             self._tile_file = pq.ParquetFile(self.directory / "tiles.parquet", memory_map=True)
@@ -118,8 +114,7 @@ class LocalStore:
         count = self.manifest.counts[kind]
         dim = self.manifest.checkpoint["dim"]
         plan = choose_plan(count, dim, selected, self.manifest.search[kind], view, len(queries), k=k)
-        route = "ann" if plan.route == "ann" else "exact"
-        rows, scores = self._vectors[kind].search(queries, k, among=plan.rows, route=route, view=view)
+        rows, scores = self._vectors[kind].search(queries, k, among=plan.rows)
         return Found(rows, scores, plan.reasons)
 
     def thumbnail(self, row: int) -> bytes:

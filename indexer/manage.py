@@ -1,4 +1,4 @@
-"""Changes to an index that embed nothing: removing rows, choosing the search anew, comparing, cleaning up.
+"""Changes to an index that embed nothing: removing rows, importing, comparing, cleaning up.
 
 Owns what stays when rows go. Each change is a new snapshot beside the old one; whoever has that open keeps it.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from data.errors import IndexStoreError, QueryError
 from indexer.build import at_work
 from indexer.commit import commit
-from indexer.encoder import Vectors, load_encoder
+from indexer.gallery_columns import Columns
 from indexer.job import JOB
 from indexer.merge import Input
 from indexer.rows import KINDS, read_light
@@ -67,27 +67,14 @@ def remove_rows(
         parameters = dict(manifest.parameters)
         if where == Where(sources=where.sources) and "sources" in parameters:  # whole sources: a build leaves them out
             parameters["sources"] = [one for one in parameters["sources"] if one not in (where.sources or ())]
-        return _rewrite(index, manifest, inputs, parameters=parameters, name=name)
-
-
-def compact(path: str | Path, *, method: str | None = None, name: str | None = None, force: bool = False) -> Manifest:
-    """Write the rows anew, with the search that their number asks for, or with another.
-
-    Args:
-        path: the index's directory.
-        method: of search; by default chosen by size.
-        name: of the snapshot, where a directory keeps several.
-        force: whether the unfinished work of a job may be thrown away.
-
-    Raises:
-        IndexStoreError: there is no index, a job on it is unfinished, or the method stays under its bar of recall.
-    """
-    index = Path(path)
-    with at_work(index, "Compacting the index at"):
-        directory, manifest = _unchanged(index, name, force=force)
-        inputs = {kind: [Input(directory / f"{kind}.parquet")] for kind in KINDS}
-        return _rewrite(
-            index, manifest, inputs, parameters=manifest.parameters, name=name, method=method, plan=manifest.plan
+        return commit(
+            index,
+            index / BUILDING,
+            inputs,
+            checkpoint=manifest.checkpoint,
+            parameters=parameters,
+            plan="",
+            name=name,
         )
 
 
@@ -171,7 +158,7 @@ def compare(first: str | Path, second: str | Path) -> dict[str, Difference]:
 
 
 def import_gallery(
-    path: str | Path, files: Sequence[Path], *, name: str | None, model: str, **columns: Any
+    path: str | Path, files: Sequence[Path], *, name: str | None, model: str, columns: Columns | None = None
 ) -> Manifest:
     """Make an index of another model's embeddings: tiles that can be asked with each other and with its vectors.
 
@@ -202,43 +189,8 @@ def import_gallery(
             checkpoint={"name": model, "fingerprint": fingerprint, "dim": dim, "imported": True},
             parameters={"sources": [model]},
             plan="",
-            reweight=_as_they_are,
-            views=("both",),
             name=name,
         )
-
-
-def _rewrite(
-    index: Path,
-    manifest: Manifest,
-    inputs: dict[str, list[Input]],
-    *,
-    parameters: dict[str, Any],
-    name: str | None,
-    method: str | None = None,
-    plan: str = "",
-) -> Manifest:
-    """Commit rows that stand already."""
-    from indexer.ann import choose_method
-
-    dim, reweight, views = manifest.checkpoint["dim"], _as_they_are, ("both",)
-    approximate = method or max(choose_method(manifest.counts[kind], dim) for kind in KINDS)
-    if approximate != "flat" and not manifest.checkpoint.get("imported"):
-        encoder = load_encoder(manifest.checkpoint["name"], "location")
-        manifest.check_checkpoint(encoder.name, encoder.fingerprint, index=index)
-        reweight, views = encoder.reweight, tuple(encoder.views)  # type: ignore[assignment]
-    return commit(
-        index,
-        index / BUILDING,
-        inputs,
-        checkpoint=manifest.checkpoint,
-        parameters=parameters,
-        plan=plan,
-        reweight=reweight,
-        views=views,
-        name=name,
-        method=method,
-    )
 
 
 def _unchanged(index: Path, name: str | None, *, force: bool) -> tuple[Path, Manifest]:
@@ -250,10 +202,6 @@ def _unchanged(index: Path, name: str | None, *, force: bool) -> tuple[Path, Man
         )
     directory = current_snapshot(index, name)
     return directory, Manifest.read(directory, index=index)
-
-
-def _as_they_are(vectors: Vectors, view: str) -> Vectors:
-    return vectors
 
 
 def _names(table: Any, kind: str) -> list[str]:

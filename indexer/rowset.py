@@ -65,7 +65,7 @@ class RowSet:
         edges = np.zeros(size + 1, dtype=np.int8)
         edges[self.runs[:, 0]] += 1
         edges[self.runs[:, 1]] -= 1
-        return np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)
+        return np.asarray(np.cumsum(edges[:-1], dtype=np.int8), dtype=np.bool_)
 
     def __and__(self, other: RowSet) -> RowSet:
         """Rows of both."""

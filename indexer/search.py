@@ -71,8 +71,8 @@ class SearchIndex:
         """Open an index.
 
         Args:
-            path: its directory; the embedded index when None. Or the address of a store: ``milvus://…`` is searched
-                where it is, an object store's (``s3://…``) is copied to this machine first.
+            path: its directory; the embedded index when None. Or an address in an object store, as
+                ``s3://bucket/world``: that is copied to this machine first.
             pair: encoders for queries, when they are loaded already.
             checkpoint: name of the checkpoint to ask with. With neither, the one that built the index is loaded
                 when a query first needs it, and of it only the part that is needed.
@@ -407,10 +407,6 @@ class SearchIndex:
 def open_store(path: str | Path | None = None, *, name: str | None = None) -> Store:
     """The store at a path or an address; see :meth:`SearchIndex.open`."""
     text = str(path) if path is not None else ""
-    if text.startswith("milvus://"):
-        from indexer.milvus import MilvusStore
-
-        return MilvusStore.open(text)
     if "://" in text:
         from data.home import home
         from indexer.remote import fetch

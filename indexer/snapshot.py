@@ -5,7 +5,7 @@
     index/
       current            one line: the name of the snapshot that readers open; replaced in one step
       current-clay       likewise, of the snapshot that is kept under the name "clay"
-      snap-00001/        cells.parquet  cells.arrow  cells.faiss  (cells.ann)  the same of tiles  manifest.json
+      snap-00001/        cells.parquet  cells.arrow  cells.faiss  the same of tiles  manifest.json
       building/          an unfinished job (job.json, ledger.jsonl, shards/, snapshot/); nobody reads it but the next
 
 Owns what makes a snapshot valid and the switch from one to the next. The manifest is written last, so a snapshot
@@ -60,7 +60,7 @@ class Manifest:
         plan: SHA-256 over the ids and contents that were asked for; '' where rows were removed since.
         counts: rows of ``cells`` and ``tiles``.
         sources: rows of tiles by source.
-        search: by kind, how rows are searched: ``method``, and of an approximate one its settings and measured recall.
+        search: by kind, how rows are searched: ``method``; "flat" compares every row that passes the filters.
         failed: ids of rows that could not be made, each with the reason.
         files: size in bytes and SHA-256 of each file.
         created: time in UTC, ISO 8601.

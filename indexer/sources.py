@@ -175,7 +175,7 @@ class MarbleSource:
             for part in parts
             for tile in marble.cut(part, size_px=size_px, footprint_km=side_km or 0.0)
         ]
-        columns = {
+        columns: dict[str, list[Any]] = {
             "source": [self.name] * len(cells),
             "content": [str(self.wanted_content)] * len(cells),
             "footprint_km": [side_km] * len(cells),

@@ -1,4 +1,4 @@
-"""Where the rows of an index lie and are searched: one protocol, met by a snapshot on disk and by a Milvus server.
+"""Where the rows of an index lie and are searched: one protocol, met by a snapshot on disk.
 
 Owns the seam. Everything above it (queries, views, spacing, hits) is the same for every store, and so are the tests.
 """

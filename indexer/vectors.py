@@ -9,7 +9,7 @@ NumPy's product 21 ms. So a query runs on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,7 +61,7 @@ def write_vectors(file: BinaryIO, batches: Iterable[Vectors], *, dim: int, count
     file.write(empty[:8] + np.int64(count).tobytes() + empty[16:-8] + np.uint64(count * dim).tobytes())
     written = 0
     for batch in batches:
-        file.write(memoryview(np.ascontiguousarray(batch, dtype=np.float32)).cast("B"))
+        file.write(np.ascontiguousarray(batch, dtype=np.float32).tobytes())
         written += len(batch)
     if written != count:
         raise ValueError(f"{written} rows were written where {count} were announced")
@@ -76,8 +76,6 @@ class VectorIndex:
         *,
         count: int,
         dim: int,
-        ann: Path | None = None,
-        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Map a file.
 
@@ -113,7 +111,7 @@ class VectorIndex:
 
     def take(self, rows: NDArray[np.int64]) -> Vectors:
         """Some stored vectors, (n, D) float32."""
-        return self.array[np.asarray(rows, dtype=np.int64)]
+        return np.asarray(self.array[np.asarray(rows, dtype=np.int64)])
 
     def block(self, start: int, count: int) -> Vectors:
         """Consecutive stored vectors, (count, D) float32."""
@@ -129,8 +127,6 @@ class VectorIndex:
         k: int,
         *,
         among: RowSet | None = None,
-        route: str | None = None,
-        view: str = "",
     ) -> tuple[Rows, Vectors]:
         """The rows with the largest inner products with any of the queries, best first; of equals the lower row first.
 
@@ -138,8 +134,6 @@ class VectorIndex:
             queries: (Q, D) float32.
             k: how many; fewer come back when fewer are allowed.
             among: which rows may be answered; the others are not even compared.
-            route: this index knows ``exact`` alone.
-            view: of the queries.
 
         Returns:
             (M,) row numbers and (M,) float32 products, M <= k.

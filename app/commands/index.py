@@ -201,21 +201,6 @@ def rm(
     _done(place, manifest, as_json=as_json)
 
 
-@app.command(epilog="Example: samewhere index compact --path ./world")
-def compact(
-    path: PathOption = None,
-    name: NameOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Throw away the work of an unfinished job.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the rows anew, with the search that their number asks for. Embeds nothing."""
-    from indexer import default_index_path
-    from indexer.manage import compact as rewrite
-
-    place = path or default_index_path()
-    _done(place, rewrite(place, name=name, force=force), as_json=as_json)
-
-
 @app.command(epilog="Example: samewhere index gc")
 def gc(
     path: PathOption = None,

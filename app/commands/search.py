@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import shapely
+
     from indexer import Hit, Query
 
 
@@ -21,10 +24,13 @@ class Target(StrEnum):
     tiles = "tiles"
 
 
+MAX_FILE_BYTES = 32 << 20
 EPILOG = """
 Example: samewhere search --place 12.49,41.89 --min-km 500 -k 10
 
 Example: samewhere search --image patch.tif --target tiles --country ITA --country FRA --geojson
+
+Example: samewhere search --place 12.49,41.89 --target tiles --source s2-sample --where 'cloud_percent < 10' --explain
 """
 
 
@@ -45,8 +51,30 @@ def search(
     view: Annotated[
         str | None, typer.Option(help="How to compare: smooth, sharp or both.", show_default="by kind of query")
     ] = None,
+    query: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask with a query in JSON, as Query.to_json gives it.")
+    ] = None,
+    cell: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only in this H3 cell; may be repeated.")] = None,
+    polygon: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only inside this polygon, a GeoJSON file.")
+    ] = None,
+    continent: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="AF, AN, AS, EU, NA, OC or SA; may be repeated.")
+    ] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Only tiles of this source; may be repeated.")] = None,
+    after: Annotated[datetime | None, typer.Option(help="Only tiles taken then or later.")] = None,
+    before: Annotated[datetime | None, typer.Option(help="Only tiles taken earlier.")] = None,
+    max_cloud: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Only tiles with at most this cloud, %.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only rows that fulfil this, as 'gsd_m <= 20'; may be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Snapshot of that name, where a directory keeps several.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say on standard error how the answer was found.")] = False,
     index: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Directory of the index.", show_default="in SAMEWHERE_HOME")
+        str | None,
+        typer.Option(metavar="PATH", help="Directory or address of the index.", show_default="in SAMEWHERE_HOME"),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Name or file of the checkpoint.", show_default="the one that built the index")
@@ -55,28 +83,34 @@ def search(
     as_geojson: Annotated[bool, typer.Option("--geojson", help="Print GeoJSON points.")] = False,
 ) -> None:
     """Find the cells or tiles that resemble a place, an image or a tile most."""
-    if sum(option is not None for option in (place, image, tile)) != 1:
-        raise typer.BadParameter("give exactly one of --place, --image and --tile.")
+    if sum(option is not None for option in (place, image, tile, query)) != 1:
+        raise typer.BadParameter("give exactly one of --place, --image, --tile and --query.")
     if as_json and as_geojson:
         raise typer.BadParameter("give --json or --geojson, not both.")
-    from data.geo import BBox
-    from indexer import SearchIndex
+    from data.geo import BBox, hex_to_cell
+    from indexer import Compare, SearchIndex, Where
     from indexer.hits import hits_to_geojson
 
-    box = BBox.parse(bbox) if bbox is not None else None
-    query = _query(place, image, tile)
-    hits = SearchIndex.open(index, checkpoint=checkpoint).search(
-        query,
-        k=k,
-        target=target.value,
-        min_km=min_km,
-        spacing_km=spacing_km,
-        bbox=box,
-        countries=country or None,
-        view=view,
+    asking = _query(place, image, tile, query)
+    chosen = Where(
+        bbox=BBox.parse(bbox) if bbox is not None else None,
+        polygon=_polygon(polygon) if polygon is not None else None,
+        cells=tuple(hex_to_cell(text) for text in cell) if cell else None,
+        countries=tuple(country) if country else None,
+        continents=tuple(text.upper() for text in continent) if continent else None,
+        sources=tuple(source) if source else None,
+        after=after,
+        before=before,
+        max_cloud_percent=max_cloud,
+        compare=tuple(Compare.parse(text) for text in where or []),
     )
+    hits, plan = SearchIndex.open(index, checkpoint=checkpoint, name=name).explain(
+        asking, k=k, target=target.value, min_km=min_km, spacing_km=spacing_km, where=chosen, view=view
+    )
+    if explain:
+        typer.echo("\n".join(plan), err=True)
     if as_json:
-        asked = {"kind": query.kind, "lonlat": query.lonlat, "tile": tile, "image": str(image) if image else None}
+        asked = {"kind": asking.kind, "lonlat": asking.lonlat, "tile": tile, "image": str(image) if image else None}
         typer.echo(json.dumps({"query": asked, "hits": [asdict(hit) for hit in hits]}, indent=2))
     elif as_geojson:
         typer.echo(json.dumps(hits_to_geojson(hits)))
@@ -84,7 +118,7 @@ def search(
         _print_table(hits)
 
 
-def _query(place: str | None, image: Path | None, tile: str | None) -> Query:
+def _query(place: str | None, image: Path | None, tile: str | None, query: Path | None) -> Query:
     from data.geo import parse_place
     from indexer import Query
 
@@ -94,7 +128,47 @@ def _query(place: str | None, image: Path | None, tile: str | None) -> Query:
         from data.patch import read_patch
 
         return Query.image(read_patch(image))
+    if query is not None:
+        return Query.from_json(_text(query))
     return Query.tile(tile or "")
+
+
+def _text(path: Path) -> str:
+    """A small text file.
+
+    Raises:
+        QueryError: it cannot be read, or is not small.
+    """
+    from data.errors import QueryError
+
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise QueryError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read.")
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryError(f"{path} cannot be read: {error}. Give a text file.") from error
+
+
+def _polygon(path: Path) -> shapely.Geometry:
+    """The outline in a GeoJSON file: a geometry, a feature, or all features of a collection together.
+
+    Raises:
+        QueryError: it holds no polygon.
+    """
+    import shapely
+
+    from data.errors import QueryError
+
+    try:
+        content = json.loads(_text(path))
+        parts = content["features"] if content.get("type") == "FeatureCollection" else [content]
+        shapes = [shapely.from_geojson(json.dumps(part.get("geometry") or part)) for part in parts]
+    except (ValueError, KeyError, TypeError, AttributeError, shapely.errors.GEOSException) as error:
+        raise QueryError(f"{path} is no GeoJSON: {error}. Draw one at geojson.io, for example.") from error
+    whole = shapely.union_all(shapes)
+    if whole.geom_type not in ("Polygon", "MultiPolygon") or whole.is_empty:
+        raise QueryError(f"{path} holds a {whole.geom_type}, not a polygon.")
+    return whole
 
 
 def _print_table(hits: list[Hit]) -> None:

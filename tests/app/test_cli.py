@@ -115,7 +115,7 @@ def test_search_by_image_and_by_tile(run: Run, home: Path, tmp_path: Path) -> No
         ("search --place 0,0 -k 0", "k is 0"),
         ("search --place 0,0 --country Itlay", "Did you mean Italy"),
         ("search --place 0,0 --view dull", "view 'dull' is unknown"),
-        ("search --tile nonsense", "not an H3 cell"),
+        ("search --tile nonsense", "has no tile nonsense"),
         ("search --tile 8075fffffffffff", "no tile"),
         ("search --image absent.tif", "absent.tif"),
         ("search --place 0,0 --index elsewhere", "elsewhere does not exist. Run `samewhere index build --path"),
@@ -184,7 +184,7 @@ def test_ctrl_c_says_how_to_go_on(run: Run, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("indexer.build_index", interrupted)
     code, _, err = run("index", "build", "--path", str(tmp_path / "world"))
     assert code == 130
-    assert f"`samewhere index build --path {tmp_path / 'world'}` goes on" in err
+    assert f"`samewhere index resume --path {tmp_path / 'world'}` goes on" in err
     assert "Traceback" not in err
 
 
