@@ -14,7 +14,7 @@ from app.answer import Answer
 from app.field_image import MERCATOR_LAT_DEG
 from app.gallery import lonlat_text
 from app.url_state import PageQuery
-from data.geo import cell_boundary, hex_to_cell
+from data.geo import cell_boundary
 
 if TYPE_CHECKING:
     import pydeck
@@ -46,7 +46,7 @@ def hit_marks(answer: Answer | None) -> list[dict[str, Any]]:
             "rank": hit.rank,
             "lon": hit.lon,
             "lat": hit.lat,
-            "ring": cell_boundary(hex_to_cell(hit.id)).round(4).tolist(),
+            "ring": cell_boundary(hit.cell).round(4).tolist(),
         }
         for hit in (answer.hits if answer else ())
     ]

@@ -70,7 +70,7 @@ def commit(
         counts=counts,
         sources=dict(zip(names.tolist(), rows_of.tolist(), strict=True)),
         failed=[list(entry) for entry in failed],
-        search=dict.fromkeys(KINDS, {"method": "flat"}),
+        search={kind: {"method": "flat"} for kind in KINDS},
     )
     manifest.write(staged)
     publish(index, staged, name=name)

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from data.errors import CoordinateError
+from data.geo import cell_of, hex_to_cell
+
+PATCH_RESOLUTION = 7
 Target = Literal["cells", "tiles"]
 
 
@@ -36,6 +40,14 @@ class Hit:
     country: str
     target: Target
     source: str = ""
+
+    @property
+    def cell(self) -> int:
+        """H3 cell that stands for it on a map: its own, or for a tile of another name one of 2.4 km at its place."""
+        try:
+            return hex_to_cell(self.id)
+        except CoordinateError:
+            return int(cell_of([(self.lon, self.lat)], PATCH_RESOLUTION)[0])
 
 
 def hits_to_geojson(hits: Sequence[Hit]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class RowSet:
         """(count,) row numbers, ascending."""
         lengths = self.runs[:, 1] - self.runs[:, 0]
         before = np.cumsum(lengths) - lengths
-        return np.arange(self.count, dtype=np.int64) + np.repeat(self.runs[:, 0] - before, lengths)
+        return np.asarray(np.arange(self.count) + np.repeat(self.runs[:, 0] - before, lengths), dtype=np.int64)
 
     def mask(self, size: int) -> NDArray[np.bool_]:
         """(size,) bool, true at the rows of the set."""

@@ -11,7 +11,7 @@ from indexer.encoder import EncoderPair
 from indexer.files import durable
 from indexer.plan import Shard
 from indexer.rows import open_writer
-from indexer.sources import BuildParameters, Failed, RowSource, open_sources
+from indexer.sources import BuildParameters, Failed, RowSource, open_sources, versions
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def make_shard(folder: Path, shard: Shard, *, pair: EncoderPair, parameters: Bui
         parameters: of the build.
     """
     begun = time.monotonic()
-    source = next(source for source in _sources(parameters) if source.name == shard.source)
+    source = next(source for source in _sources(parameters, versions(parameters)) if source.name == shard.source)
     rows, failed = source.make(shard.ids, pair)
     with durable(folder / shard.file_name) as file, open_writer(file, rows.schema) as writer:
         writer.write_table(rows)
@@ -51,6 +51,6 @@ def make_shard(folder: Path, shard: Shard, *, pair: EncoderPair, parameters: Bui
 
 
 @functools.lru_cache(maxsize=2)
-def _sources(parameters: BuildParameters) -> list[RowSource]:
-    """The sources of a build, opened once in a process."""
+def _sources(parameters: BuildParameters, _versions: tuple[int, ...]) -> list[RowSource]:
+    """The sources of a build, opened once in a process and again when a dataset has changed."""
     return open_sources(parameters)

@@ -24,10 +24,11 @@ from PIL import Image
 from data import atlas
 from data.blue_marble import BlueMarble
 from data.bridge import footprint_km
-from data.catalogue import Catalogue
+from data.catalogue import Catalogue, dataset_path
 from data.display import picture
 from data.errors import CheckpointError, IndexStoreError, SamewhereError
 from data.geo import Cells, cell_children, cell_key, cell_lonlat, cell_of, cell_to_hex, hex_to_cell
+from data.ingest import ROWS
 from data.land import land_cells
 from indexer.encoder import EncoderPair
 from indexer.rows import TILE_KEY_RESOLUTION, make_rows, sort_rows
@@ -307,6 +308,12 @@ def open_sources(parameters: BuildParameters) -> list[RowSource]:
         for name in parameters.sources
     ]
     return [CellSource(parameters), *tiles]
+
+
+def versions(parameters: BuildParameters) -> tuple[int, ...]:
+    """What changes whenever a dataset among the sources does: the time of its rows' file, in ns."""
+    names = [name for name in parameters.sources if name != BLUE_MARBLE]
+    return tuple((dataset_path(name) / ROWS).stat().st_mtime_ns for name in names)
 
 
 def jpeg(tile: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:

@@ -107,7 +107,7 @@ class VectorIndex:
 
     def row(self, number: int) -> Vectors:
         """One stored vector, (D,) float32."""
-        return self.array[number].copy()
+        return np.array(self.array[number], dtype=np.float32)
 
     def take(self, rows: NDArray[np.int64]) -> Vectors:
         """Some stored vectors, (n, D) float32."""
@@ -115,7 +115,7 @@ class VectorIndex:
 
     def block(self, start: int, count: int) -> Vectors:
         """Consecutive stored vectors, (count, D) float32."""
-        return self.array[start : start + count].copy()
+        return np.array(self.array[start : start + count], dtype=np.float32)
 
     def scores(self, queries: Vectors) -> Vectors:
         """The largest inner product of each row with any of (Q, D) queries: (N,) float32, as :meth:`search` gives."""

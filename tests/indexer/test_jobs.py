@@ -15,7 +15,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from data.catalogue import Catalogue
+from data.catalogue import Catalogue, dataset_path
 from data.errors import IndexStoreError, QueryError, SourceError
 from data.geo import cell_of, cell_parent
 from data.ingest import ingest
@@ -55,7 +55,7 @@ def add_dataset(home: Path, name: str, places: list[tuple[float, float]], *, see
     folder.mkdir(exist_ok=True)
     for number, (lon, lat) in enumerate(places):
         write_patch(folder / f"{seed}-{number}.tif", lon, lat, seed=100 * seed + number)
-    ingest(open_source(str(folder)), name, keep_pixels=keep)
+    ingest(open_source(str(folder)), dataset_path(name), keep_pixels=keep, root=folder)
     return folder
 
 
