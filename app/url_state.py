@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from data.errors import CoordinateError, SamewhereError
-from data.geo import BBox, hex_to_cell, parse_place
+from data.geo import BBox, parse_place
 from model.views import DEFAULT_VIEW
 
 Kind = Literal["place", "image"]
@@ -21,6 +21,7 @@ Target = Literal["cells", "tiles"]
 View = Literal["smooth", "both", "sharp"]
 Projection = Literal["flat", "globe"]
 
+ID_LENGTH = 200
 K_MAX = 100
 KM_MAX = 15000
 COUNTRIES_MAX = 60
@@ -120,10 +121,17 @@ def read_query(params: Mapping[str, str], *, samples: Mapping[str, Any], countri
         spacing_km=take("spacing_km", lambda text: _whole(text, 0, KM_MAX), SPACING_KM),
         bbox=take("bbox", BBox.parse, None),
         countries=take("countries", lambda text: _several(text, countries), ()),
-        hit=take("hit", lambda text: f"{hex_to_cell(text):x}", None),
+        hit=take("hit", _hit, None),
         projection=take("map", lambda text: _one_of(text, get_args(Projection)), "flat"),
     )
     return Parsed(query, tuple(complaints))
+
+
+def _hit(text: str) -> str:
+    """Id of a cell or a tile."""
+    if len(text) > ID_LENGTH or not text.isprintable():
+        raise ValueError("the id of a hit")
+    return text
 
 
 def write_query(query: PageQuery) -> dict[str, str]:

@@ -31,6 +31,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 NameOption = Annotated[
     str | None, typer.Option("--name", help="Snapshot of that name, where a directory keeps several.")
 ]
+ColumnOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes of a pool or tasks at a time.")]
 AddressOption = Annotated[str | None, typer.Option(help="Of a Ray cluster.", show_default="one on this machine")]
 
@@ -64,7 +67,10 @@ def build(
     tile_resolution: Annotated[int, typer.Option(min=0, max=5, help="H3 resolution of the tiles.")] = 3,
     antarctica: Annotated[bool, typer.Option(help="Whether land south of 60° S counts.")] = True,
     engine: EngineOption = EngineName.inline,
-    workers: WorkersOption = None,
+    workers: ColumnOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
+]
+WorkersOption = None,
     address: AddressOption = None,
     name: NameOption = None,
     force: Annotated[bool, typer.Option("--force", help="Build anew where a complete index stands.")] = False,
@@ -100,7 +106,10 @@ def add(
     source: Annotated[list[str], typer.Option(help="Dataset, or blue-marble; may be repeated.")],
     path: PathOption = None,
     engine: EngineOption = EngineName.inline,
-    workers: WorkersOption = None,
+    workers: ColumnOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
+]
+WorkersOption = None,
     address: AddressOption = None,
     name: NameOption = None,
     as_json: JsonOption = False,
@@ -125,7 +134,10 @@ def add(
 def resume(
     path: PathOption = None,
     engine: EngineOption = EngineName.inline,
-    workers: WorkersOption = None,
+    workers: ColumnOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
+]
+WorkersOption = None,
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -280,15 +292,40 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="GeoParquet files with embeddings of one model.")],
     model: Annotated[str, typer.Option(help="Name of the model that made them.")],
     path: PathOption = None,
+    embedding_column: ColumnOption = None,
+    id_column: ColumnOption = None,
+    lonlat_columns: Annotated[
+        str | None, typer.Option(metavar="LON,LAT", help="Columns of the place.", show_default="found by their names")
+    ] = None,
+    geometry_column: ColumnOption = None,
     name: NameOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an index of another model's embeddings; it is asked with its own tiles and vectors."""
     from indexer import default_index_path
+    from indexer.gallery_columns import Columns
     from indexer.manage import import_gallery
 
     place = path or default_index_path()
-    _done(place, import_gallery(place, files, name=name, model=model), as_json=as_json)
+    lon, _, lat = (lonlat_columns or "").partition(",")
+    if lonlat_columns is not None and not (lon and lat):
+        raise typer.BadParameter("--lonlat-columns takes two names with a comma between: lon,lat.")
+    columns = Columns(
+        embedding=embedding_column,
+        id=id_column,
+        lonlat=(lon.strip(), lat.strip()) if lonlat_columns else None,
+        geometry=geometry_column,
+    )
+    _done(place, import_gallery(place, files, name=name, model=model, columns=columns), as_json=as_json)
+
+
+@app.command(epilog="Example: samewhere index push s3://bucket/world")
+def push(url: Annotated[str, typer.Argument(help="Address in an object store.")], path: PathOption = None) -> None:
+    """Copy the current snapshot to an object store, where `samewhere search --index URL` finds it."""
+    from indexer import default_index_path
+    from indexer.remote import push as upload
+
+    typer.echo(f"{upload(path or default_index_path(), url)}: there.")
 
 
 def _engine(chosen: EngineName, workers: int | None, address: str | None, pair: EncoderPair) -> Engine:

@@ -180,11 +180,14 @@ def _print_table(hits: list[Hit]) -> None:
         typer.echo("Nothing passes these filters.")
         return
     table = Table(box=box.SIMPLE)
-    for name in ("#", "score", "lon", "lat", "km"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("country", "id"):
-        table.add_column(name, no_wrap=True)
+    for name, width in (("#", 2), ("score", 6), ("lon", 8), ("lat", 7), ("km", 6)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("country", no_wrap=True, min_width=7)
+    if any(hit.source for hit in hits):
+        table.add_column("source", no_wrap=True)
+    table.add_column("id", no_wrap=True)  # of all columns this one gives way where the terminal is narrow
     for hit in hits:
         km = "" if hit.km is None else f"{hit.km:,.0f}"
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", f"{hit.lon:.3f}", f"{hit.lat:.3f}", km, hit.country, hit.id)
+        row = [str(hit.rank), f"{hit.score:.3f}", f"{hit.lon:.3f}", f"{hit.lat:.3f}", km, hit.country]
+        table.add_row(*row, *([hit.source] if hit.source else []), hit.id)
     Console().print(table)

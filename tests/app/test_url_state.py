@@ -80,7 +80,7 @@ def test_defaults_follow_the_kind() -> None:
         ("bbox", "1,2,3"),
         ("bbox", "0,50,10,40"),
         ("countries", "ITA,XX"),
-        ("hit", "zz"),
+        ("hit", "z" * 201),
         ("map", "cube"),
     ],
 )

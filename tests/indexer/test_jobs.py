@@ -26,6 +26,7 @@ from indexer.build import add_sources, resume_job
 from indexer.engines import Inline, Pool, Ray
 from indexer.export import export_rows
 from indexer.manage import collect_garbage, compare, import_gallery, remove_rows
+from indexer.remote import push
 from indexer.snapshot import Manifest, current_snapshot, index_status, names_of
 from indexer.verify import find_damage
 from tests.indexer.standin import StandInPair
@@ -300,3 +301,11 @@ def test_the_manifest_is_plain_and_round_trips(home: Path, pair: StandInPair) ->
         "cells": {"method": "flat"},
         "tiles": {"method": "flat"},
     }
+
+
+def test_an_index_in_an_object_store_answers_the_same(home: Path, pair: StandInPair) -> None:
+    manifest = build_small(home / "a", pair=pair)
+    push(home / "a", f"file://{home / 'store'}")
+    index = SearchIndex.open(f"file://{home / 'store'}", pair=pair)
+    assert index.manifest == manifest
+    assert index.search(Query.place(12, 41)) == SearchIndex.open(home / "a", pair=pair).search(Query.place(12, 41))
