@@ -128,7 +128,7 @@ def best(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[NDArray[
 
 def index_search(index: VectorIndex) -> Search:
     """The product's own exact search."""
-    return lambda query, plan: index.search(query[None], K, among=plan.rows)
+    return lambda query, plan: index.search(query[None], K, among=plan.rows, route=plan.route)
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -114,7 +114,7 @@ class LocalStore:
         count = self.manifest.counts[kind]
         dim = self.manifest.checkpoint["dim"]
         plan = choose_plan(count, dim, selected, self.manifest.search[kind], view, len(queries), k=k)
-        rows, scores = self._vectors[kind].search(queries, k, among=plan.rows)
+        rows, scores = self._vectors[kind].search(queries, k, among=plan.rows, route=plan.route)
         return Found(rows, scores, plan.reasons)
 
     def thumbnail(self, row: int) -> bytes:

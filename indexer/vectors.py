@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from data.errors import IndexStoreError, MissingDependencyError
 from indexer.encoder import Vectors
+from indexer.planner import Route
 from indexer.rowset import RowSet
 
 Rows = NDArray[np.int64]
@@ -127,13 +128,16 @@ class VectorIndex:
         k: int,
         *,
         among: RowSet | None = None,
+        route: Route | None = None,
     ) -> tuple[Rows, Vectors]:
         """The rows with the largest inner products with any of the queries, best first; of equals the lower row first.
 
         Args:
             queries: (Q, D) float32.
             k: how many; fewer come back when fewer are allowed.
-            among: which rows may be answered; the others are not even compared.
+            among: which rows may be answered.
+            route: how they are read, which changes no answer: compare ``all`` rows and drop the others, ``scan`` runs
+                as they lie, or ``gather`` rows together first; by default by the length of the runs.
 
         Returns:
             (M,) row numbers and (M,) float32 products, M <= k.
@@ -143,8 +147,12 @@ class VectorIndex:
             rows, scores = None, self._products(queries, array)
         else:
             rows = among.rows()
+            if route == "all":
+                scores = self._products(queries, array)[rows]
+                best = _best(scores, k)
+                return rows[best], scores[best]
             scores = np.empty(len(rows), dtype=np.float32)
-            if len(among.runs) * SHORT_RUN > len(rows):
+            if route == "gather" or (route is None and len(among.runs) * SHORT_RUN > len(rows)):
                 for start in range(0, len(rows), 8192):
                     part = slice(start, start + 8192)
                     scores[part] = self._products(queries, array[rows[part]])

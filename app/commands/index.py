@@ -67,10 +67,7 @@ def build(
     tile_resolution: Annotated[int, typer.Option(min=0, max=5, help="H3 resolution of the tiles.")] = 3,
     antarctica: Annotated[bool, typer.Option(help="Whether land south of 60° S counts.")] = True,
     engine: EngineOption = EngineName.inline,
-    workers: ColumnOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
-]
-WorkersOption = None,
+    workers: WorkersOption = None,
     address: AddressOption = None,
     name: NameOption = None,
     force: Annotated[bool, typer.Option("--force", help="Build anew where a complete index stands.")] = False,
@@ -106,10 +103,7 @@ def add(
     source: Annotated[list[str], typer.Option(help="Dataset, or blue-marble; may be repeated.")],
     path: PathOption = None,
     engine: EngineOption = EngineName.inline,
-    workers: ColumnOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
-]
-WorkersOption = None,
+    workers: WorkersOption = None,
     address: AddressOption = None,
     name: NameOption = None,
     as_json: JsonOption = False,
@@ -134,10 +128,7 @@ WorkersOption = None,
 def resume(
     path: PathOption = None,
     engine: EngineOption = EngineName.inline,
-    workers: ColumnOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
-]
-WorkersOption = None,
+    workers: WorkersOption = None,
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
