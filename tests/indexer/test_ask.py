@@ -104,7 +104,8 @@ leaves = st.one_of(
 mixes = st.lists(st.tuples(numbers, leaves), min_size=1, max_size=5).map(Query.mix)
 deep = st.lists(st.tuples(numbers, st.one_of(leaves, mixes)), min_size=1, max_size=4).map(Query.mix)
 anys = st.lists(st.one_of(leaves, deep), min_size=1, max_size=4).map(Query.any_of)
-nested_anys = st.lists(st.one_of(leaves, anys), min_size=1, max_size=3).map(Query.any_of)
+anys_of_mixes = st.lists(st.one_of(leaves, mixes), min_size=1, max_size=4).map(Query.any_of)
+nested_anys = st.lists(st.one_of(leaves, anys_of_mixes), min_size=1, max_size=3).map(Query.any_of)
 
 
 @settings(max_examples=150, deadline=None)
