@@ -6,9 +6,9 @@ float32 row, and two figures are reported, the share of the true ten that are fo
 score is within 0.001 of the tenth best. Refuses to commit an index that finds too few.
 
 Source:
-    Gao and Long 2024, RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate Nearest
-    Neighbor Search, SIGMOD, for the codes; Jégou, Douze and Schmid 2011, Product Quantization for Nearest Neighbor
-    Search, §V, for inverted lists.
+    Gao and Long 2024, RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate
+    Nearest Neighbor Search, SIGMOD, for the codes; Jégou, Douze and Schmid 2011, Product Quantization for Nearest
+    Neighbor Search, §V, for inverted lists.
 """
 
 from __future__ import annotations
