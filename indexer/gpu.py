@@ -2,12 +2,12 @@
 
 Owns nothing of the answers: the GPU multiplies in single precision as the processor does, so scores agree to 1e-4 and
 ranks to equals. FAISS's own GPU build needs another package and another CUDA beside PyTorch's; what it would do here
-are two matrix products, which PyTorch does as well. torch is imported only where many rows are to be multiplied.
+are matrix products, which PyTorch does as well. Nothing here imports torch where it was not imported before.
 """
 
 from __future__ import annotations
 
-import functools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,12 +20,10 @@ BLOCK_BYTES = 1 << 30
 """Of rows on the GPU at a time."""
 
 
-@functools.cache
 def available() -> bool:
-    """Whether there is a GPU."""
-    import torch  # about two seconds
-
-    return bool(torch.cuda.is_available())
+    """Whether PyTorch sees a GPU. False where nothing has imported it: loading it takes longer than a search."""
+    torch = sys.modules.get("torch")
+    return bool(torch is not None and torch.cuda.is_available())
 
 
 def nearest(rows: Vectors, centres: Vectors, *, device: str = "cuda") -> NDArray[np.int64]:
