@@ -53,7 +53,7 @@ def check_method(method: str) -> str:
 
 def list_count(count: int) -> int:
     """Lists for N rows: the power of two next to 2·√N, so that looking up centres and reading a list cost alike."""
-    return max(1, 2 ** round(math.log2(max(1.0, 2 * math.sqrt(count)))))
+    return 1 << round(math.log2(max(1.0, 2 * math.sqrt(count))))
 
 
 class AnnIndex:

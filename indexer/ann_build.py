@@ -199,7 +199,8 @@ def sample_queries(
     one, other = rows.take(first), rows.take(np.minimum(first + 1, rows.count - 1))
     between = one + rng.random((near, 1)).astype(np.float32) * (other - one)
     a, b, c = (rows.take(rng.integers(0, rows.count, count - near - cross)) for _ in range(3))
-    every = [others.take(np.sort(rng.choice(others.count, cross, replace=False))), between, a + 0.3 * (b - c)]
+    apart = rng.random((len(a), 1)).astype(np.float32)  # up to queries that are like nothing here, as open sea is
+    every = [others.take(np.sort(rng.choice(others.count, cross, replace=False))), between, a + apart * (b - c)]
     queries = np.concatenate(every).astype(np.float32)
     return np.ascontiguousarray(queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12))
 

@@ -49,7 +49,7 @@ def centres(sample: Vectors, count: int, *, iterations: int, seed: int, device: 
     rows = torch.from_numpy(np.array(sample)).to(device)
     chosen = rows[torch.randperm(len(rows), generator=random)[:count].to(device)]
     for _ in range(iterations):
-        near = torch.cat([(part @ chosen.T).argmax(dim=1) for part in rows.split(65_536)])
+        near = torch.cat([(part @ chosen.T).argmax(dim=1) for part in torch.split(rows, 65_536)])
         sums = torch.zeros_like(chosen).index_add_(0, near, rows)
         empty = torch.bincount(near, minlength=len(chosen)) == 0
         if drawn := int(empty.sum()):
