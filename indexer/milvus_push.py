@@ -45,12 +45,13 @@ Sent = Callable[[int, int], None]
 """Is told rows that are there, and rows in all."""
 
 
-def push(index: Path, address: str, *, progress: Sent | None = None) -> str:
+def push(index: Path, address: str, *, name: str | None = None, progress: Sent | None = None) -> str:
     """Write the current snapshot of an index to Milvus and make it the current one there.
 
     Args:
         index: the index, or one of its snapshots.
         address: as :meth:`indexer.milvus_address.Address.parse` reads it.
+        name: of the snapshot, where a directory keeps several.
         progress: is told rows done and in all.
 
     Returns:
@@ -62,15 +63,15 @@ def push(index: Path, address: str, *, progress: Sent | None = None) -> str:
         MissingDependencyError: the client is not installed.
     """
     place = Address.parse(address)
-    directory = current_snapshot(index)
+    directory = current_snapshot(index, name)
     with disk_errors(directory, "Reading"):
         manifest = Manifest.read(directory, index=index)
         check_files(directory, manifest, index=index)
         for kind in KINDS:
-            for name in (f"{kind}.parquet", f"{kind}.arrow"):
-                if sha256(directory / name) != manifest.files[name]["sha256"]:
+            for file in (f"{kind}.parquet", f"{kind}.arrow"):
+                if sha256(directory / file) != manifest.files[file]["sha256"]:
                     raise IndexStoreError(
-                        f"{directory / name} is damaged and nothing was pushed. Run `samewhere index verify`."
+                        f"{directory / file} is damaged and nothing was pushed. Run `samewhere index verify`."
                     )
     with disk_errors(place.file or directory, "Writing to"):
         client = Milvus(place, make=True)
