@@ -43,7 +43,7 @@ from indexer.rows import KINDS
 from indexer.rowset import RowSet
 from indexer.select import RowFilter
 from indexer.store import Found
-from indexer.vectors import Rows, best_rows, inner_products
+from indexer.vectors import Rows, best_rows, import_faiss, inner_products
 from indexer.where import Where
 
 MARGIN = 16
@@ -88,6 +88,7 @@ class MilvusStore:
         """
         place = Address.parse(address)
         self.where = place.text
+        import_faiss()  # compares the last few rows
         self._lock = threading.Lock()
         self._row_of_tile: dict[str, int] | None = None
         self._client = Milvus(place)
