@@ -13,7 +13,7 @@ let through at least the right rows; more is asked for than is wanted, and what 
 does not suffice, all products of the rows in question come, 16,384 a request.
 
 Light columns take some 100 bytes a row: 1 GB at the client for 10⁷ rows, which is as many as one index should have. 10⁹
-rows are 100 prefixes of 10⁷ (``docs/scale.md``), whose best rows are merged.
+rows are 100 prefixes of 10⁷ (``docs/scale.md``), whose best rows whoever asks them all has to merge.
 """
 
 from __future__ import annotations
