@@ -62,7 +62,8 @@ class Milvus:
         """
         self.address = address
         self._pymilvus = _import("pymilvus")
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs what is raised, with a traceback
+        for module in ("pymilvus", "milvus_lite"):  # they log what they raise, with a traceback
+            logging.getLogger(module).setLevel(logging.CRITICAL)
         if address.file is not None:
             _import("milvus_lite")
             if make:
