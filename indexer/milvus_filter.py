@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from indexer.milvus_layout import fields_of
-from indexer.where import Compare, Where
+from indexer.where import Compare, Operator, Where
 
 _WORD = re.compile(r"[A-Za-z0-9 _.-]{0,100}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SIDES: tuple[Operator, Operator] = (">=", "<=")
 
 
 def plain_expression(where: Where, layout: pa.Schema) -> str:
@@ -38,7 +39,7 @@ def plain_expression(where: Where, layout: pa.Schema) -> str:
     bounds = [(where.bbox.south, where.bbox.north)] if where.bbox is not None else []
     if where.polygon is not None:
         bounds.append((where.polygon.bounds[1], where.polygon.bounds[3]))
-    compared = [Compare("lat", sign, value) for pair in bounds for sign, value in zip((">=", "<="), pair, strict=True)]
+    compared = [Compare("lat", sign, value) for pair in bounds for sign, value in zip(_SIDES, pair, strict=True)]
     if where.max_cloud_percent is not None:
         compared.append(Compare("cloud_percent", "<=", float(where.max_cloud_percent)))
     compared += [one for one in where.compare if not isinstance(one.value, str)]
