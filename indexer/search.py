@@ -19,13 +19,14 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from data import atlas
-from data.errors import QueryError
+from data.errors import IndexStoreError, QueryError
 from data.geo import BBox, Floats, cell_to_hex, great_circle_km, unit_vectors, validate_lonlat
 from indexer.ask import Asked, resolve
 from indexer.encoder import EncoderPair, LocationEncoder, Part, Vectors, default_view, load_encoder
 from indexer.hits import Hit, Target
 from indexer.home import default_index_path
 from indexer.local import LocalStore
+from indexer.milvus_address import is_milvus
 from indexer.query import Query
 from indexer.select import pick_spaced
 from indexer.snapshot import Manifest
@@ -52,7 +53,7 @@ class SearchIndex:
         self.path = Path(store.where)
         self.manifest: Manifest = store.manifest
         if pair is not None:
-            self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=self.path)
+            self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=store.where)
         self._lock = threading.RLock()
         self._tile_points: Floats | None = None
         self._checkpoint: str = self.manifest.checkpoint["name"]
@@ -72,7 +73,8 @@ class SearchIndex:
 
         Args:
             path: its directory; the embedded index when None. Or an address in an object store, as
-                ``s3://bucket/world``: that is copied to this machine first.
+                ``s3://bucket/world``: that is copied to this machine first. Or one of Milvus, as
+                ``milvus:///folder/world.db`` or ``milvus://host:19530``: only the light columns are.
             pair: encoders for queries, when they are loaded already.
             checkpoint: name of the checkpoint to ask with. With neither, the one that built the index is loaded
                 when a query first needs it, and of it only the part that is needed.
@@ -400,13 +402,21 @@ class SearchIndex:
                 "for them is here. Ask with a tile of the index, or with a vector of that model."
             )
         encoder = load_encoder(self._checkpoint, part)
-        self.manifest.check_checkpoint(encoder.name, encoder.fingerprint, index=self.path)
+        self.manifest.check_checkpoint(encoder.name, encoder.fingerprint, index=self.store.where)
         return encoder
 
 
 def open_store(path: str | Path | None = None, *, name: str | None = None) -> Store:
     """The store at a path or an address; see :meth:`SearchIndex.open`."""
     text = str(path) if path is not None else ""
+    if is_milvus(text):
+        from indexer.milvus import MilvusStore
+
+        if name is not None:
+            raise IndexStoreError(
+                f"{text} keeps one index. Leave the name out, or write it behind the address: /{name}."
+            )
+        return MilvusStore(text)
     if "://" in text:
         from data.home import home
         from indexer.remote import fetch

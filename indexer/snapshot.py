@@ -43,8 +43,11 @@ DATA_FILES = tuple(f"{kind}.{suffix}" for kind in KINDS for suffix in ("parquet"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def build_command(path: Path) -> str:
-    """The command that makes, finishes or replaces the index at ``path``."""
+def build_command(path: Path | str) -> str:
+    """The command that makes, finishes or replaces the index at ``path``, a directory or an address of Milvus."""
+    if isinstance(path, str) and "://" in path:
+        return f"samewhere index push {path}"
+    path = Path(path)
     return "samewhere index build" if path == default_index_path() else f"samewhere index build --path {path}"
 
 
@@ -125,7 +128,7 @@ class Manifest:
             file.write(json.dumps(asdict(self), indent=2, sort_keys=True).encode() + b"\n")
 
     @classmethod
-    def read(cls, directory: Path, *, index: Path) -> Self:
+    def read(cls, directory: Path, *, index: Path | str) -> Self:
         """Read and check the manifest of a snapshot that belongs to the index at ``index``.
 
         Raises:
@@ -158,7 +161,7 @@ class Manifest:
             )
         return manifest
 
-    def check_checkpoint(self, name: str, fingerprint: str, *, index: Path) -> None:
+    def check_checkpoint(self, name: str, fingerprint: str, *, index: Path | str) -> None:
         """Refuse the encoders of another checkpoint: their vectors would mean nothing here.
 
         Raises:

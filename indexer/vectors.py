@@ -52,6 +52,8 @@ ROW_BLOCK, QUERY_BLOCK = 8192, 256
 """Products made at a time: 8 MB, which stay in the cache while their best are looked for."""
 GPU_PRODUCTS = 10_000_000
 """From so many products on a GPU is worth the way there."""
+_TURNED = (1, 2, 4, 8)
+"""Lengths for which FAISS turns eight rows at a time and rounds the last few rows of an array otherwise."""
 SHORT_RUN = 8
 """Runs of fewer rows on average are copied together before they are compared."""
 
@@ -172,7 +174,7 @@ class VectorIndex:
             rows = among.rows()
             if route == "all":
                 scores = self._products(queries, array)[rows]
-                best = _best(scores, k)
+                best = best_rows(scores, k)
                 return rows[best], scores[best]
             scores = np.empty(len(rows), dtype=np.float32)
             if route == "gather" or (route is None and len(among.runs) * SHORT_RUN > len(rows)):
@@ -184,7 +186,7 @@ class VectorIndex:
                 for start, stop in among.runs.tolist():
                     scores[at : at + stop - start] = self._products(queries, array[start:stop])
                     at += stop - start
-        best = _best(scores, k)
+        best = best_rows(scores, k)
         return (best if rows is None else rows[best]), scores[best]
 
     def search_batch(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
@@ -232,26 +234,39 @@ class VectorIndex:
         return rows, scores
 
     def _products(self, queries: Vectors, rows: Vectors) -> Vectors:
-        """(n,) float32; each row's bits depend on that row and the queries alone."""
-        best: Vectors | None = None
-        pointer = self._faiss.swig_ptr
-        for query in np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32):
-            out = np.empty(len(rows), dtype=np.float32)
-
-            def multiply(start: int, stop: int, query: Vectors = query, out: Vectors = out) -> None:
-                part, some = rows[start:stop], out[start:stop]
-                self._faiss.fvec_inner_products_ny(pointer(some), pointer(query), pointer(part), self.dim, len(part))
-
-            if rows.nbytes >= SHARED_BYTES:
-                edges = np.linspace(0, len(rows), _THREADS + 1).astype(int).tolist()
-                list(_pool().map(multiply, edges[:-1], edges[1:]))
-            elif len(rows):
-                multiply(0, len(rows))
-            best = out if best is None else np.maximum(best, out)
-        return np.empty(0, dtype=np.float32) if best is None else best
+        """(n,) float32."""
+        return inner_products(queries, rows)
 
 
-def _best(scores: Vectors, k: int) -> Rows:
+def inner_products(queries: Vectors, rows: Vectors) -> Vectors:
+    """The largest inner product of each of (n, D) rows with any of (Q, D) queries.
+
+    Returns:
+        (n,) float32; each row's bits depend on that row and the queries alone.
+    """
+    faiss = import_faiss()
+    best: Vectors | None = None
+    pointer = faiss.swig_ptr
+    for query in np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32):
+        out = np.empty(len(rows), dtype=np.float32)
+
+        def multiply(start: int, stop: int, query: Vectors = query, out: Vectors = out) -> None:
+            part, some = rows[start:stop], out[start:stop]
+            if rows.shape[1] in _TURNED:
+                some[:] = (part * query).sum(axis=1, dtype=np.float32)
+            else:
+                faiss.fvec_inner_products_ny(pointer(some), pointer(query), pointer(part), rows.shape[1], len(part))
+
+        if rows.nbytes >= SHARED_BYTES:
+            edges = np.linspace(0, len(rows), _THREADS + 1).astype(int).tolist()
+            list(_pool().map(multiply, edges[:-1], edges[1:]))
+        elif len(rows):
+            multiply(0, len(rows))
+        best = out if best is None else np.maximum(best, out)
+    return np.empty(0, dtype=np.float32) if best is None else best
+
+
+def best_rows(scores: Vectors, k: int) -> Rows:
     """Positions of the k largest, best first; of equals the earlier first."""
     if k >= len(scores):
         return np.argsort(-scores, kind="stable").astype(np.int64)

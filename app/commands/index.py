@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.index_store import StoreName, StoreOption, UriOption, milvus_address, send_to_milvus
+
 if TYPE_CHECKING:
     from indexer.encoder import EncoderPair
     from indexer.engines import Engine
@@ -82,6 +84,8 @@ def build(
     workers: WorkersOption = None,
     address: AddressOption = None,
     name: NameOption = None,
+    store: StoreOption = StoreName.local,
+    uri: UriOption = None,
     force: Annotated[bool, typer.Option("--force", help="Build anew where a complete index stands.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,7 +94,7 @@ def build(
     from indexer.encoder import load_encoder
     from indexer.sources import BLUE_MARBLE
 
-    place = path or default_index_path()
+    place, there = path or default_index_path(), milvus_address(store, uri)
     pair = load_encoder(checkpoint, "pair")
     with _resumable(place), _bar() as show:
         manifest = build_index(
@@ -108,6 +112,8 @@ def build(
             name=name,
             force=force,
         )
+    if there is not None:
+        typer.echo(f"{send_to_milvus(place, there, name=name)}: there.", err=True)
     _done(place, manifest, as_json=as_json)
 
 
@@ -119,6 +125,8 @@ def add(
     workers: WorkersOption = None,
     address: AddressOption = None,
     name: NameOption = None,
+    store: StoreOption = StoreName.local,
+    uri: UriOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add the tiles of datasets; nothing that stands is embedded again. A dataset that has grown adds what is new."""
@@ -127,13 +135,15 @@ def add(
     from indexer.encoder import load_encoder
     from indexer.snapshot import Manifest, current_snapshot
 
-    place = path or default_index_path()
+    place, there = path or default_index_path(), milvus_address(store, uri)
     standing = Manifest.read(current_snapshot(place, name), index=place)
     pair = load_encoder(standing.checkpoint["name"], "pair")
     with _resumable(place), _bar() as show:
         manifest = add_sources(
             place, source, pair=pair, progress=show, engine=_engine(engine, workers, address, pair), name=name
         )
+    if there is not None:
+        typer.echo(f"{send_to_milvus(place, there, name=name)}: there.", err=True)
     _done(place, manifest, as_json=as_json)
 
 
@@ -156,12 +166,27 @@ def resume(
 
 
 @app.command(epilog="Example: samewhere index status --json")
-def status(path: PathOption = None, name: NameOption = None, as_json: JsonOption = False) -> None:
+def status(
+    path: Annotated[
+        str | None,
+        typer.Option(
+            "--path", help="Directory of the index, or its address in Milvus.", show_default="in SAMEWHERE_HOME"
+        ),
+    ] = None,
+    name: NameOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Tell whether there is an index, what made it, and how far an unfinished build is. Exit 1 if it cannot be used."""
     from indexer import default_index_path
+    from indexer.milvus_address import is_milvus
     from indexer.snapshot import index_status
 
-    found = index_status(path or default_index_path(), name)
+    if path is not None and is_milvus(path):
+        from indexer.milvus import milvus_status
+
+        found = milvus_status(path)
+    else:
+        found = index_status(Path(path) if path else default_index_path(), name)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -360,11 +385,18 @@ def import_(
     _done(place, import_gallery(place, files, name=name, model=model, columns=columns), as_json=as_json)
 
 
-@app.command(epilog="Example: samewhere index push s3://bucket/world")
-def push(url: Annotated[str, typer.Argument(help="Address in an object store.")], path: PathOption = None) -> None:
-    """Copy the current snapshot to an object store, where `samewhere search --index URL` finds it."""
+@app.command(epilog="Example: samewhere index push s3://bucket/world, or milvus://host:19530")
+def push(
+    url: Annotated[str, typer.Argument(help="Address in an object store, or of Milvus.")], path: PathOption = None
+) -> None:
+    """Copy the current snapshot to an object store or to Milvus, where `samewhere search --index URL` finds it."""
     from indexer import default_index_path
+    from indexer.milvus_address import is_milvus
     from indexer.remote import push as upload
+
+    if is_milvus(url):
+        typer.echo(f"{send_to_milvus(path or default_index_path(), url)}: there.")
+        return
 
     typer.echo(f"{upload(path or default_index_path(), url)}: there.")
 

@@ -195,6 +195,41 @@ def test_every_command_has_help_with_an_example(run: Run, words: str) -> None:
     assert f"Example: samewhere {words}" in " ".join(out.split())
 
 
+def test_an_index_in_milvus(run: Run, home: Path, tmp_path: Path) -> None:
+    address = f"milvus://{tmp_path}/world.db"
+    code, out, _ = run("index", "status", "--path", address)
+    assert (code, "does not exist" in out) == (1, True)
+    code, out, _ = run("index", "push", address)
+    assert (code, out) == (0, f"{address}: there.\n")
+    counts = SearchIndex.open(home / "index").manifest.counts
+    code, out, _ = run("index", "status", "--path", address, "--json")
+    status = json.loads(out)
+    assert (code, status["state"], status["manifest"]["counts"]) == (0, "ready", counts)
+    code, out, _ = run("index", "status", "--path", address)
+    assert (code, f"{counts['cells']:,} cells, {counts['tiles']:,} tiles" in out) == (0, True)
+    words = ["search", "--place", "12.49,41.89", "--country", "ITA", "--json"]
+    asked = [run(*words, *more) for more in (["--index", address, "--explain"], [])]
+    assert asked[0][:2] == asked[1][:2]
+    assert "Milvus" in asked[0][2]
+    code, _, err = run("search", "--place", "0,0", "--index", f"milvus://{tmp_path}/none.db")
+    assert (code, err.partition(". ")[0]) == (2, f"samewhere: milvus://{tmp_path}/none.db does not exist")
+
+
+def test_building_writes_the_same_rows_to_milvus(run: Run, tmp_path: Path) -> None:
+    words = ["index", "build", "--path", str(tmp_path / "w"), "--cell-resolution", "1", "--tile-resolution", "0"]
+    code, out, err = run(*words, "--store", "milvus", "--uri", str(tmp_path / "w.db"))
+    assert code == 0
+    assert f"milvus://{tmp_path}/w.db: there." in err and "ready" in out
+    there, here = SearchIndex.open(f"milvus://{tmp_path}/w.db"), SearchIndex.open(tmp_path / "w")
+    assert there.search(Query.place(12, 41), k=50) == here.search(Query.place(12, 41), k=50)
+    there.close()
+    for wrong in (["--store", "milvus"], ["--uri", "x.db"]):
+        code, _, err = run(*words, *wrong)
+        assert (code, "go together" in err) == (2, True)
+    code, _, err = run(*words, "--store", "milvus", "--uri", "https://root:secret@host")
+    assert (code, "SAMEWHERE_MILVUS_TOKEN" in err, "secret" in err) == (2, True, False)
+
+
 def test_help_in_a_process_of_its_own_imports_nothing_heavy() -> None:
     script = (
         "import sys; sys.argv = ['samewhere', '--help']; from app import cli\n"

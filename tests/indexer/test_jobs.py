@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from indexer.manage import collect_garbage, compare, import_gallery, remove_rows
 from indexer.remote import push
 from indexer.snapshot import Manifest, current_snapshot, index_status, names_of
 from indexer.verify import find_damage
+from tests.indexer.conftest import push_quickly
 from tests.indexer.standin import StandInPair
 
 PLACES = [(12.4, 41.8), (12.45, 41.85), (12.5, 41.9), (12.41, 41.83), (-60.0, -3.0), (179.99, -16.5), (100.0, 60.0)]
+Open = Callable[..., SearchIndex]
 build_small = functools.partial(build_index, cell_resolution=2, tile_resolution=0)
 
 
@@ -50,6 +53,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(params=["local", "milvus"])
+def open_index(request: pytest.FixtureRequest, home: Path) -> Iterator[Open]:
+    """Open an index from its directory, or push it to an embedded Milvus and open it from there."""
+    opened: list[SearchIndex] = []
+
+    def open_it(path: Path, **more: Any) -> SearchIndex:
+        if request.param == "milvus":
+            path = push_quickly(path, f"milvus://{home}/{path.name}.db")  # type: ignore[assignment]
+        opened.append(SearchIndex.open(path, **more))
+        return opened[-1]
+
+    yield open_it
+    for index in opened:
+        index.close()
+
+
 def add_dataset(home: Path, name: str, places: list[tuple[float, float]], *, seed: int = 0, keep: bool = True) -> Path:
     """A dataset of one patch for each place."""
     folder = home / f"{name}-files"
@@ -65,11 +84,11 @@ def bytes_of(index: Path) -> dict[str, bytes]:
     return {f.name: f.read_bytes() for f in current_snapshot(index).iterdir() if f.name != "manifest.json"}
 
 
-def test_a_dataset_and_the_cells_are_searched_together(home: Path, pair: StandInPair) -> None:
+def test_a_dataset_and_the_cells_are_searched_together(home: Path, pair: StandInPair, open_index: Open) -> None:
     add_dataset(home, "mine", PLACES)
     manifest = build_small(home / "a", pair=pair, sources=("blue-marble", "mine"))
     assert manifest.sources == {"blue-marble": manifest.counts["tiles"] - 7, "mine": 7}
-    index = SearchIndex.open(home / "a", pair=pair)
+    index = open_index(home / "a", pair=pair)
     catalogue = Catalogue.open("mine")
     for row in catalogue.query().to_pylist():
         patch = catalogue.read_row(row).patch
@@ -145,10 +164,11 @@ def test_a_patch_that_cannot_be_read_is_named_and_costs_itself_alone(home: Path,
     assert find_damage(home / "b") == []
 
 
-def test_cells_are_fine_where_tiles_are_dense(home: Path, pair: StandInPair) -> None:
+def test_cells_are_fine_where_tiles_are_dense(home: Path, pair: StandInPair, open_index: Open) -> None:
     add_dataset(home, "one", PLACES)
     build_small(home / "a", pair=pair, sources=("one",), fine_resolution=4, dense=3)
-    table = SearchIndex.open(home / "a", pair=pair).cells()
+    index = open_index(home / "a", pair=pair)
+    table = index.cells()
     ids, keys = table["id"].to_numpy(), table["key"].to_numpy()
     assert (np.diff(keys.astype(np.int64)) > 0).all()
     fine = ids[table["resolution"].to_numpy() == 4]
@@ -156,9 +176,7 @@ def test_cells_are_fine_where_tiles_are_dense(home: Path, pair: StandInPair) -> 
     assert len(fine) == 49
     np.testing.assert_array_equal(np.unique(cell_parent(fine, 2)), rome)
     assert int(rome[0]) not in ids.tolist()
-    hit = SearchIndex.open(home / "a", pair=pair).search(
-        Query.place(12.4, 41.8), k=49, where=Where(cells=(int(rome[0]),))
-    )
+    hit = index.search(Query.place(12.4, 41.8), k=49, where=Where(cells=(int(rome[0]),)))
     assert {int(h.id, 16) for h in hit} == set(fine.tolist())
 
 
@@ -212,13 +230,13 @@ def test_comparing(home: Path, pair: StandInPair) -> None:
     assert len(changed.changed) == SearchIndex.open(home / "a").manifest.counts["cells"]
 
 
-def test_an_export_comes_back_as_a_gallery(home: Path, pair: StandInPair) -> None:
+def test_an_export_comes_back_as_a_gallery(home: Path, pair: StandInPair, open_index: Open) -> None:
     build_small(home / "a", pair=pair)
     out = home / "tiles.parquet"
     export_rows(current_snapshot(home / "a"), "tiles", out)
     manifest = import_gallery(home / "g", [out], name=None, model="mine")
     assert manifest.checkpoint["imported"] is True
-    gallery, index = SearchIndex.open(home / "g"), SearchIndex.open(home / "a", pair=pair)
+    gallery, index = open_index(home / "g"), open_index(home / "a", pair=pair)
     tile = index.tiles()["id"].to_pylist()[3]
     mine = gallery.search(Query.tile(tile), target="tiles", k=5)
     theirs = index.search(Query.tile(tile), target="tiles", k=5)

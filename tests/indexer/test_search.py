@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -28,9 +28,9 @@ ROME = Query.place(12.49, 41.89)
 PARTS = {"smooth": slice(0, DIM // 2), "sharp": slice(DIM // 2, DIM), "both": slice(0, DIM)}
 
 
-def cosines(index: SearchIndex, kind: str, query: Query, view: str) -> np.ndarray[Any, Any]:
+def cosines(built: Path, index: SearchIndex, kind: str, query: Query, view: str) -> np.ndarray[Any, Any]:
     """What a view means: the cosine of the angle between its part of the query and of every stored row, in float64."""
-    table = pq.read_table(current_snapshot(index.path) / f"{kind}.parquet")
+    table = pq.read_table(current_snapshot(built) / f"{kind}.parquet")
     stored = np.array(table["embedding"].to_pylist(), dtype=np.float64)[:, PARTS[view]]
     asked = index.query_vector(query).astype(np.float64)[PARTS[view]]
     return np.asarray(stored @ asked / np.linalg.norm(stored, axis=1) / np.linalg.norm(asked))
@@ -74,10 +74,10 @@ def brute_force(
 
 
 @pytest.mark.parametrize("view", ["smooth", "sharp", "both"])
-def test_field_is_the_cosine_of_every_cell_in_the_view(index: SearchIndex, view: str) -> None:
+def test_field_is_the_cosine_of_every_cell_in_the_view(index: SearchIndex, built: Path, view: str) -> None:
     field = index.field(ROME, view=view)
     assert field.dtype == np.float32
-    np.testing.assert_allclose(field, cosines(index, "cells", ROME, view), atol=1e-6)
+    np.testing.assert_allclose(field, cosines(built, index, "cells", ROME, view), atol=1e-6)
 
 
 def test_views_differ_and_a_place_is_answered_in_both(index: SearchIndex) -> None:
@@ -90,7 +90,7 @@ boxes = st.tuples(st.floats(-180, 180), st.floats(-90, 60), st.floats(-180, 180)
 )  # west > east in half of them
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lon=st.floats(-180, 179.9),
     lat=st.floats(-90, 90),
@@ -102,12 +102,14 @@ boxes = st.tuples(st.floats(-180, 180), st.floats(-90, 60), st.floats(-180, 180)
     countries=st.none() | st.lists(st.sampled_from(["RUS", "CAN", "BRA", "AUS", "ITA", "COD", "VAT"]), max_size=3),
     view=st.sampled_from(["smooth", "sharp", "both"]),
 )
-def test_any_search_is_the_brute_force_answer(index: SearchIndex, lon: float, lat: float, **asked: Any) -> None:
+def test_any_search_is_the_brute_force_answer(
+    index: SearchIndex, local: SearchIndex, lon: float, lat: float, **asked: Any
+) -> None:
     query = Query.place(lon, lat)
     view, target = asked.pop("view"), asked["target"]
     hits = index.search(query, view=view, **asked)
     weighted = StandInPair().reweight(index.query_vector(query)[None], view)
-    scores = index.store.scores(target, weighted)  # the bits that were ranked; right by the test above
+    scores = local.store.scores(target, weighted)  # the bits that were ranked; right by the test above
     assert [hit.id for hit in hits] == brute_force(index, scores, place=(lon, lat), **asked)
     ids = index.store.table(target)["id"]
     names = cell_to_hex(ids.to_numpy()) if target == "cells" else ids.to_pylist()
@@ -144,14 +146,14 @@ def test_pick_spaced_on_the_equator() -> None:
     assert picked.tolist() == [0, 2, 4, 5]
 
 
-def test_a_tile_finds_others_and_never_itself(index: SearchIndex) -> None:
+def test_a_tile_finds_others_and_never_itself(index: SearchIndex, built: Path) -> None:
     tile = index.tiles()["id"].to_pylist()[40]
     everyone = index.search(Query.tile(tile), target="tiles", k=1000)
     assert len(everyone) == len(index.tiles()) - 1
     assert tile not in {hit.id for hit in everyone}
     np.testing.assert_allclose(
         [hit.score for hit in everyone],
-        np.sort(np.delete(cosines(index, "tiles", Query.tile(tile), "both"), 40))[::-1],
+        np.sort(np.delete(cosines(built, index, "tiles", Query.tile(tile), "both"), 40))[::-1],
         atol=1e-6,
     )
     far = index.search(Query.tile(tile), target="cells", k=1000, min_km=5000)
