@@ -149,8 +149,12 @@ def koppen(lonlat: ArrayLike) -> Strings:
     Source:
         Rubel et al. 2017, The climate of the European Alps: Shift of very high resolution Köppen-Geiger climate zones.
     """
-    legend = {int(number): code for number, code in json.loads(layer("koppen").tags["legend"]).items()}
-    return _decode("koppen", lonlat, legend)
+    return _decode("koppen", lonlat, _koppen_legend())
+
+
+def koppen_classes() -> tuple[str, ...]:
+    """The thirty Köppen–Geiger codes, in the order of the map's numbers."""
+    return tuple(_koppen_legend().values())
 
 
 def country_of(lonlat: ArrayLike) -> Strings:
@@ -184,6 +188,11 @@ def countries() -> dict[str, str]:
     return {code: entry["name"] for code, entry in _table().items()}
 
 
+def continents() -> tuple[str, ...]:
+    """The codes of the seven continents: AF, AN, AS, EU, NA, OC, SA."""
+    return tuple(sorted({entry["continent"] for entry in _table().values()}))
+
+
 def country_code(text: str) -> str:
     """The alpha-3 code of a country given by code (alpha-2, alpha-3) or English name, in any case, accents or not.
 
@@ -205,6 +214,12 @@ def _decode(variable: str, lonlat: ArrayLike, legend: dict[int, str]) -> Strings
     codes = np.full(max(legend) + 1, "", dtype=f"<U{max(map(len, legend.values()))}")
     codes[list(legend)] = list(legend.values())
     return codes[np.nan_to_num(sample(variable, lonlat)).astype(np.int64)]
+
+
+@cache
+def _koppen_legend() -> dict[int, str]:
+    """Numbers of the Köppen map and their codes."""
+    return {int(number): code for number, code in json.loads(layer("koppen").tags["legend"]).items()}
 
 
 @cache
