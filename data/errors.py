@@ -38,5 +38,9 @@ class QueryError(SamewhereError):
     """A search that asks for something the index cannot answer."""
 
 
+class HeadError(SamewhereError):
+    """A table, target or head from which nothing can be predicted."""
+
+
 class MissingDependencyError(SamewhereError):
     """An optional package that is needed here is not installed."""

@@ -179,7 +179,9 @@ def build_ann(
     searcher = _Searcher(index, exact, method)
     order = rng.permutation(len(queries))
     halves = queries[order[: len(order) // 2]], queries[order[len(order) // 2 :]]
-    weighted = {view: [np.asarray(weight(half), dtype=np.float32) for half in halves] for view, weight in weightings.items()}
+    weighted = {
+        view: [np.asarray(weight(half), dtype=np.float32) for half in halves] for view, weight in weightings.items()
+    }
     truth = {view: [exact.search_batch(half, K) for half in pair] for view, pair in weighted.items()}
     aim = (1 + target) / 2
     refine = 1 if method == "ivf-flat" else _enough(searcher, weighted, truth, lists, aim)
@@ -280,7 +282,9 @@ def _empty(method: str, dim: int, lists: int, seed: int) -> Any:
     """An untrained FAISS index."""
     faiss = import_faiss()
     coarse = f"IVF{lists}_HNSW32" if "hnsw" in method else f"IVF{lists}"
-    index = faiss.index_factory(dim, f"{coarse},{'RaBitQ' if 'rabitq' in method else 'Flat'}", faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(
+        dim, f"{coarse},{'RaBitQ' if 'rabitq' in method else 'Flat'}", faiss.METRIC_INNER_PRODUCT
+    )
     index.cp.niter = ITERATIONS
     index.cp.max_points_per_centroid = POINTS_PER_LIST
     index.cp.min_points_per_centroid = 1
@@ -313,4 +317,3 @@ def _probes(
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(middle) else (middle, high)
     return high
-
