@@ -85,7 +85,7 @@ TASKS: tuple[Task, ...] = (
         exp10_m1,
         "log10(1 + people/km²)",
     ),
-    Task("night_lights", "night_lights", "Night lights", "%", "regression", log10_1p, exp10_m1, "log10(1 + %)"),
+    Task("night_lights", "night_lights", "Night lights", "‰", "regression", log10_1p, exp10_m1, "log10(1 + ‰)"),
     Task("country", "country", "Country", "", "classification"),
 )
 """The eight tasks of the tables, in their order."""
