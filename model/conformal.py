@@ -3,8 +3,8 @@
 Owns the calibration. Both kinds compare a head with places that it had not seen: every training place is predicted by a
 head fitted without it (leave-one-out for ridge and neighbours, out-of-fold for the network). An interval is as wide as
 the errors around a place were: residuals are divided by their local mean before they are ranked. What is promised is
-coverage on average over places like the training places; elsewhere nothing is, so coverage on held-out blocks has to be
-measured and is shown beside it.
+coverage on average over places like the training places. Unfamiliar places get a quantile of their own, from held-out
+blocks (``model.validate``); what both are worth is measured and shown.
 
 Source:
     Barber, Candès, Ramdas & Tibshirani 2021, Predictive inference with the jackknife+ (leave-one-out and CV residuals);
@@ -62,10 +62,6 @@ class Intervals:
         mean = max(float(self.errors.mean()), np.finfo(np.float64).tiny)
         return np.asarray((local.sum(axis=1) + PRIOR * mean) / (local.shape[1] + PRIOR), dtype=np.float64)
 
-    def half_width(self, near: Near, level: float = LEVEL) -> Floats:
-        """(N,) half the width of the interval that holds the truth with probability ``level``."""
-        return self.scale(near) * upper_quantile(self.scores, level)
-
 
 @dataclass(frozen=True)
 class Sets:
@@ -94,12 +90,6 @@ class Sets:
     def probabilities(self, outputs: Floats) -> Floats:
         """(N, C) probabilities, rows sum to 1."""
         return softmax(outputs / self.temperature)
-
-    def choose(self, probabilities: Floats, level: float = LEVEL) -> NDArray[np.bool_]:
-        """(N, C) which classes are in the set that holds the true one with probability ``level``; never empty."""
-        chosen = 1 - probabilities <= upper_quantile(self.scores, level)
-        chosen[np.arange(len(chosen)), probabilities.argmax(axis=1)] = True
-        return np.asarray(chosen, dtype=bool)
 
 
 def upper_quantile(ascending: Floats, level: float) -> float:

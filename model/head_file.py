@@ -118,7 +118,7 @@ def save_head(saved: Saved, *, checkpoint: str, fingerprint: str) -> Path:
         "core": _core_settings(head),
         "temperature": head.calibration.temperature if isinstance(head.calibration, Sets) else None,
         "checks": [
-            {key: value for key, value in asdict(check).items() if key not in ("truth", "predicted")}
+            {key: value for key, value in asdict(check).items() if key not in ("truth", "predicted", "far")}
             for check in saved.checks
         ],
         "about": saved.about,
@@ -146,10 +146,8 @@ def load_head(name: str, *, checkpoint: str, fingerprint: str) -> Saved:
         HeadError: there is none, it belongs to another checkpoint, or it is damaged.
     """
     given = Path(name).expanduser()
-    if given.suffix == ".safetensors":
-        path = given
-    else:
-        path = heads_path(fingerprint) / f"{check_name(name)}.safetensors"
+    is_file = given.suffix == ".safetensors"
+    path = given if is_file else heads_path(fingerprint) / f"{check_name(name)}.safetensors"
     if not path.is_file():
         elsewhere = sorted(home().glob(f"heads/*/{path.name}")) if path != given else []
         if not elsewhere:
@@ -202,7 +200,7 @@ def _core_settings(head: Head) -> dict[str, Any]:
 
 def _tensors(saved: Saved) -> dict[str, NDArray[Any]]:
     head, core = saved.head, saved.head.core
-    tensors: dict[str, NDArray[Any]] = {"places": head.places.points, "left_out": head.left_out}
+    tensors: dict[str, NDArray[Any]] = {"places": head.places.points, "left_out": head.left_out, "far": head.far}
     if isinstance(core, Knn):
         tensors |= {"core.targets": core.targets, "core.shares": core.shares}
     elif isinstance(core, Mlp):
@@ -262,7 +260,7 @@ def _assemble(card: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> S
         truth = _checked(tensors, f"{split}.truth", np.float64, (None,))
         predicted = _checked(tensors, f"{split}.predicted", np.float64, truth.shape)
         figures = {key: float(entry[key]) for key in ("score", "error", "coverage", "unfamiliar")}
-        checks.append(Check(split, **figures, truth=truth, predicted=predicted))  # type: ignore[arg-type]
+        checks.append(Check(split, **figures, truth=truth, predicted=predicted, far=np.empty(0)))  # type: ignore[arg-type]
     head = Head(
         method=method,  # type: ignore[arg-type]
         kind=kind,  # type: ignore[arg-type]
@@ -274,6 +272,7 @@ def _assemble(card: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> S
         left_out=_checked(tensors, "left_out", np.float64, (count,)),
         score=float(card["score"]),
         facts=dict(card["facts"]),
+        far=_checked(tensors, "far", np.float64, (None,)),
     )
     return Saved(str(card["name"]), str(card["title"]), str(card["unit"]), head, tuple(checks), dict(card["about"]))
 

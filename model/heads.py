@@ -8,14 +8,14 @@ is *unfamiliar* when its nearest training place in the embedding is farther than
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.errors import HeadError
-from model.conformal import LEVEL, LOCAL, Intervals, Sets
+from model.conformal import LEVEL, LOCAL, Intervals, Sets, upper_quantile
 from model.knn import COUNTS, Knn, fit_knn
 from model.mlp_head import Mlp, fit_mlp
 from model.neighbours import Near, Neighbours
@@ -41,6 +41,7 @@ class Estimate:
         low: (N,) lower end of the interval; NaN for classes.
         high: (N,) upper end.
         unfamiliar: (N,) whether the place is unlike all training places.
+        scale: (N,) the mean error around, by which errors are divided before they are ranked; 1 for classes.
         probabilities: (N, C) for classes.
         sets: (N, C) which classes are in the set that holds the true one with the probability asked for.
     """
@@ -49,6 +50,7 @@ class Estimate:
     low: Floats
     high: Floats
     unfamiliar: NDArray[np.bool_]
+    scale: Floats
     probabilities: Floats | None = None
     sets: NDArray[np.bool_] | None = None
 
@@ -67,6 +69,7 @@ class Head:
         limit: distance in the embedding beyond which a place is unfamiliar.
         left_out: (n,) predictions of the training places when left out: values, or the classes' numbers.
         score: R² or accuracy of these.
+        far: scores of unfamiliar places in held-out blocks, ascending, for their intervals; may be empty.
         facts: more about the fit, as the strength of a ridge.
     """
 
@@ -80,6 +83,7 @@ class Head:
     left_out: Floats
     score: float
     facts: dict[str, Any]
+    far: Floats = field(default_factory=lambda: np.empty(0))
 
     def predict(self, features: ArrayLike) -> NDArray[Any]:
         """(N, D) embeddings to (N,) float64 values, or to classes as they were given."""
@@ -122,14 +126,37 @@ class Head:
         near = self.places.query(features, max(LOCAL, self.core.k if isinstance(self.core, Knn) else 1))
         outputs = self._outputs(features, near)
         unfamiliar = near.distance[:, 0] > self.limit
+        reach = self.reach(unfamiliar, level)
         nothing = np.full(len(features), np.nan)
         if isinstance(self.calibration, Intervals):
-            half = self.calibration.half_width(near, level)
-            values = outputs[:, 0]
-            return Estimate(values, values - half, values + half, unfamiliar)
+            scale, values = self.calibration.scale(near), outputs[:, 0]
+            return Estimate(values, values - scale * reach, values + scale * reach, unfamiliar, scale)
         chances = self.calibration.probabilities(outputs)
-        numbers = chances.argmax(axis=1).astype(np.float64)
-        return Estimate(numbers, nothing, nothing, unfamiliar, chances, self.calibration.choose(chances, level))
+        numbers = chances.argmax(axis=1)
+        sets = 1 - chances <= reach[:, None]
+        sets[np.arange(len(sets)), numbers] = True
+        return Estimate(numbers.astype(np.float64), nothing, nothing, unfamiliar, np.ones(len(sets)), chances, sets)
+
+    def reach(self, unfamiliar: NDArray[np.bool_], level: float = LEVEL) -> Floats:
+        """(N,) the largest score that intervals and sets take in, at familiar and at unfamiliar places.
+
+        Unfamiliar places have a quantile of their own, of unfamiliar places in held-out blocks.
+
+        Source:
+            Vovk, Gammerman & Shafer 2005, Algorithmic Learning in a Random World, section 4.5 (Mondrian conformal
+            prediction: one quantile for each category).
+        """
+        near = upper_quantile(self.calibration.scores, level)
+        return np.where(unfamiliar, far_reach(near, self.far, level), near)
+
+    def scores(self, answer: Estimate, truth: NDArray[Any]) -> Floats:
+        """(N,) how much each truth surprises: errors over their scale, or one minus the true class's probability."""
+        if answer.probabilities is None:
+            return np.asarray(np.abs(truth.astype(np.float64) - answer.values) / answer.scale, dtype=np.float64)
+        number = {name: place for place, name in enumerate(self.classes)}
+        places = np.array([number.get(name, -1) for name in truth.tolist()], dtype=np.int64)
+        chance = answer.probabilities[np.arange(len(places)), places]
+        return np.where(places < 0, np.inf, np.where(places == answer.values, 0.0, 1 - chance))
 
     def _outputs(self, features: NDArray[np.float32], near: Near | None = None) -> Floats:
         if features.ndim != 2 or features.shape[1] != self.places.points.shape[1]:
@@ -147,6 +174,7 @@ def fit_head(
     kind: Kind | str = "regression",
     seed: int = 0,
     lonlat: ArrayLike | None = None,
+    places: Neighbours | None = None,
 ) -> Head:
     """Fit a head on embeddings.
 
@@ -157,6 +185,7 @@ def fit_head(
         kind: "regression" or "classification".
         seed: of the network's draws; the other two make none.
         lonlat: (n, 2) degrees; where given, places at one coordinate are kept in one fold of the network.
+        places: the same features, where several heads are fitted on them: their neighbours are then found once.
 
     Raises:
         HeadError: too few places, one class only, a constant target, or a target that is no number.
@@ -170,7 +199,7 @@ def fit_head(
     if x.ndim != 2 or given.shape != (len(x),):
         raise ValueError(f"expected (n, D) features and (n,) targets, got {x.shape} and {given.shape}")
     classes, numbers = _numbers(given, kind)
-    places = Neighbours(x)
+    places = Neighbours(x) if places is None else places
     near = places.leave_one_out(max(LOCAL, *COUNTS))
     core: Ridge | Knn | Mlp
     facts: dict[str, Any]
@@ -208,6 +237,11 @@ def fit_head(
         score=score,
         facts=facts,
     )
+
+
+def far_reach(near: float, far: Floats, level: float) -> float:
+    """The quantile of unfamiliar places: at least the familiar ones', which stands in for too few."""
+    return max(near, upper_quantile(far, level)) if len(far) >= FEWEST else near
 
 
 def r2(truth: Floats, predicted: Floats) -> float:

@@ -19,6 +19,8 @@ BLOCK = 1024
 
 SPARE = 4
 """Places looked at beyond the k, because the short form may rank near ones wrongly."""
+CLOSE = 1e-3
+"""Squared distance below which the short form has lost too many digits, and the difference is taken instead."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Neighbours:
         """Take (n, D) embeddings."""
         self.points: Vectors = np.ascontiguousarray(points, dtype=np.float32)
         self._matrix = torch.from_numpy(self.points)
+        self._own: Near | None = None
         self._half_square = (self._matrix.double().square().sum(dim=1) / 2).float()
 
     def __len__(self) -> int:
@@ -57,7 +60,10 @@ class Neighbours:
 
     def leave_one_out(self, k: int) -> Near:
         """The k nearest *other* places of each place: (n, k), fewer where there are fewer."""
-        return self._search(self.points, min(k, len(self) - 1), skip_self=True)
+        wanted = min(k, len(self) - 1)
+        if self._own is None or self._own.row.shape[1] < wanted:
+            self._own = self._search(self.points, wanted, skip_self=True)
+        return self._own.first(wanted)
 
     @torch.inference_mode()
     def _search(self, features: Vectors, k: int, *, skip_self: bool) -> Near:
@@ -71,10 +77,13 @@ class Neighbours:
             if skip_self:
                 own = torch.arange(start, start + len(part))
                 closeness[torch.arange(len(part)), own] = -torch.inf
-            found = closeness.topk(min(k + SPARE, self._matrix.shape[0] - skip_self), dim=1).indices
-            # The few that count once more as differences: the short form loses the digits of near ones.
-            exact = (self._matrix[found] - part[:, None]).double().square().sum(dim=2)
+            close = closeness.topk(min(k + SPARE, self._matrix.shape[0] - skip_self), dim=1)
+            own_square = part.double().square().sum(dim=1, keepdim=True)
+            exact = (own_square - 2 * close.values.double()).clamp_(min=0)
+            row, column = torch.nonzero(exact < CLOSE, as_tuple=True)
+            others = self._matrix[close.indices[row, column]]
+            exact[row, column] = (others - part[row]).double().square().sum(dim=1)
             best = exact.sort(dim=1, stable=True)
             square[start : start + len(part)] = best.values[:, :k]
-            rows[start : start + len(part)] = found.gather(1, best.indices)[:, :k]
+            rows[start : start + len(part)] = close.indices.gather(1, best.indices)[:, :k]
         return Near(square.sqrt().numpy(), rows.numpy())

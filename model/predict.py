@@ -8,7 +8,7 @@ decided by the mean of its scores on held-out places and in held-out 10° blocks
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ from data.tasks import EXTRA, TASKS, Task, identity, known, targets
 from model.conformal import LEVEL
 from model.head_file import Saved, head_names, load_head, save_head
 from model.heads import fit_head
-from model.validate import Check, block_folds, covered, cross_validate, summarise
+from model.neighbours import Neighbours
+from model.validate import Check, block_folds, check_head, cross_validate
 
 if TYPE_CHECKING:
     from model.encoder import EncoderPair
@@ -182,8 +183,8 @@ def join_features(
         return embeddings
     if features is None:
         raise HeadError(
-            f"This variable was fitted with the column(s) {', '.join(names)} beside the place, so it can only be predicted "
-            "for a table that has them."
+            f"This variable was fitted with the column(s) {', '.join(names)} beside the place, so it can only be "
+            "predicted for a table that has them."
         )
     mean, spread = np.asarray(about["feature_mean"]), np.asarray(about["feature_spread"])
     scaled = (np.asarray(features, dtype=np.float64) - mean) / spread * FEATURE_WEIGHT
@@ -235,7 +236,8 @@ def load_predictor(
                 if "There is no fitted variable" not in str(error):
                     raise
             raise HeadError(
-                f"There is no variable {name!r} for {pair.name}; there is {there}. `samewhere fit` makes one of a table."
+                f"There is no variable {name!r} for {pair.name}; there is {there}. "
+                "`samewhere fit` makes one of a table."
             )
         return Predictor(load_head(name, checkpoint=pair.name, fingerprint=pair.fingerprint), pair)
     if not refit and name in head_names(pair.fingerprint):
@@ -260,43 +262,27 @@ def fit_builtin(task: Task, pair: EncoderPair, *, progress: Progress | None = No
     lonlat, vectors, target = lonlat[usable], vectors[usable], target[usable]
     train = np.arange(len(target)) < PLACES * usable.mean()
     fold = block_folds(lonlat[train], seed=SEED)
-    done, steps = 0, len(METHODS) * (int(fold.max()) + 2)
-    best: tuple[float, Saved] | None = None
+    done, steps = 0, int(fold.max()) + 2
 
     def step() -> None:
         nonlocal done
         done += 1
         tell(done / steps, f"{task.title}: fitting and checking on held-out places")
 
+    far = cross_validate(
+        vectors[train], target[train], lonlat[train], fold, heads=METHODS, kind=task.kind, split="blocks", progress=step
+    )
+    about = {"builtin": True, "recipe": RECIPE, "places": int(train.sum()), "scale": task.scale}
+    places, found = Neighbours(vectors[train]), list[Saved]()
     for method in METHODS:
-        head = fit_head(vectors[train], target[train], head=method, kind=task.kind, seed=SEED, lonlat=lonlat[train])
-        answer = head.estimate(vectors[~train])
-        truth = target[~train]
-        inside = covered(head, answer, truth)
-        if task.kind == "classification":
-            number = {label: place for place, label in enumerate(head.classes)}
-            truth = np.array([number.get(label, -1) for label in truth.tolist()], dtype=np.float64)
-        near = summarise(
-            "random", truth, answer.values, inside, answer.unfamiliar, classification=task.kind == "classification"
+        head = fit_head(
+            vectors[train], target[train], head=method, kind=task.kind, seed=SEED, lonlat=lonlat[train], places=places
         )
-        step()
-        far = cross_validate(
-            vectors[train],
-            target[train],
-            lonlat[train],
-            fold,
-            head=method,
-            kind=task.kind,
-            split="blocks",
-            progress=step,
-        )
-        about = {"builtin": True, "recipe": RECIPE, "places": int(train.sum()), "scale": task.scale}
-        saved = Saved(task.name, task.title, task.unit, head, (near, far), about)
-        if best is None or near.score + far.score > best[0]:
-            best = near.score + far.score, saved
-    if best is None:
-        raise ValueError("METHODS is empty")
-    return best[1]
+        head = replace(head, far=far[method].far)
+        near = check_head(head, vectors[~train], target[~train])
+        found.append(Saved(task.name, task.title, task.unit, head, (near, far[method]), about))
+    step()
+    return max(found, key=lambda saved: sum(check.score for check in saved.checks))
 
 
 @cache

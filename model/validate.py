@@ -18,10 +18,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data.errors import HeadError
 from data.geo import Floats
 from data.splits import BLOCK_DEG, block_of
 from model.conformal import LEVEL
-from model.heads import FEWEST, Estimate, Head, fit_head, r2
+from model.heads import FEWEST, Head, far_reach, fit_head, r2
+from model.neighbours import Neighbours
 
 FOLDS = 5
 SIZES_DEG = (BLOCK_DEG, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -42,6 +44,7 @@ class Check:
         unfamiliar: share of the places that were flagged.
         truth: (n,) values, or numbers of classes; −1 for a class that the training folds had not.
         predicted: (n,) likewise.
+        far: (m,) scores of the unfamiliar among them, ascending; :attr:`model.heads.Head.far`.
     """
 
     split: Split
@@ -51,6 +54,7 @@ class Check:
     unfamiliar: float
     truth: Floats
     predicted: Floats
+    far: Floats
 
 
 def random_folds(lonlat: Floats, *, seed: int, count: int = FOLDS) -> NDArray[np.int64]:
@@ -86,13 +90,13 @@ def cross_validate(
     lonlat: Floats,
     fold: NDArray[np.int64],
     *,
-    head: str,
+    heads: Sequence[str],
     kind: str,
     split: Split,
     seed: int = 0,
     level: float = LEVEL,
     progress: Callable[[], None] | None = None,
-) -> Check:
+) -> dict[str, Check]:
     """Fit on all folds but one, predict that one, in turn.
 
     Args:
@@ -100,61 +104,96 @@ def cross_validate(
         target: (n,) values or classes.
         lonlat: (n, 2) degrees.
         fold: (n,) fold numbers.
-        head: ridge, knn or mlp.
+        heads: any of ridge, knn, mlp.
         kind: regression or classification.
         split: what the folds are.
         seed: of the network's draws.
         level: of the intervals.
         progress: called after each fold.
 
+    Returns:
+        A check of each head.
+
     Raises:
-        HeadError: a fold's training places are too few, or all alike.
+        HeadError: no fold leaves enough places, or more than one value of the target, to fit a head on.
     """
     classes = np.unique(target) if kind == "classification" else np.empty(0)
-    parts: list[tuple[NDArray[np.intp], Floats, NDArray[np.bool_], NDArray[np.bool_]]] = []
+    parts: dict[str, list[tuple[NDArray[Any], ...]]] = {head: [] for head in heads}
     for number in np.unique(fold).tolist():
-        held = np.flatnonzero(fold == number)
-        rest = np.flatnonzero(fold != number)
-        if len(rest) < FEWEST or len(np.unique(target[rest])) < 2:
-            continue
-        fitted = fit_head(features[rest], target[rest], head=head, kind=kind, seed=seed, lonlat=lonlat[rest])
-        answer = fitted.estimate(features[held], level=level)
-        predicted = answer.values
-        if kind == "classification":
-            predicted = np.searchsorted(classes, np.asarray(fitted.classes)[predicted.astype(np.int64)]).astype(float)
-        parts.append((held, predicted, covered(fitted, answer, target[held]), answer.unfamiliar))
+        held, rest = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        if len(rest) >= FEWEST and len(np.unique(target[rest])) > 1:
+            places = Neighbours(features[rest])
+            for head in heads:
+                fitted = fit_head(
+                    features[rest], target[rest], head=head, kind=kind, seed=seed, lonlat=lonlat[rest], places=places
+                )
+                answer = fitted.estimate(features[held], level=level)
+                predicted = answer.values
+                if len(classes):
+                    names = np.asarray(fitted.classes)[predicted.astype(np.int64)]
+                    predicted = np.searchsorted(classes, names).astype(np.float64)
+                near = np.full(len(held), fitted.reach(np.zeros(1, dtype=bool), level)[0])
+                score = fitted.scores(answer, target[held])
+                parts[head].append((held, predicted, score, near, answer.unfamiliar))
         if progress:
             progress()
-    rows = np.concatenate([part[0] for part in parts])
-    predicted, inside, unfamiliar = (np.concatenate([part[column] for part in parts]) for column in (1, 2, 3))
-    truth = np.searchsorted(classes, target[rows]).astype(float) if len(classes) else target[rows].astype(float)
-    return summarise(split, truth, predicted, inside, unfamiliar, classification=bool(len(classes)))
+    checks = {}
+    for head, found in parts.items():
+        if not found:
+            raise HeadError(
+                f"The {split} folds leave too few places, or one value of the target, to fit a head on. "
+                "Give more places, farther apart."
+            )
+        rows, predicted, score, reach, unfamiliar = (np.concatenate(column) for column in zip(*found, strict=True))
+        truth = np.searchsorted(classes, target[rows]) if len(classes) else target[rows]
+        if split == "blocks":  # each fold's unfamiliar places by the quantile of those in the other folds
+            for number in np.unique(fold[rows]).tolist():
+                others, own = unfamiliar & (fold[rows] != number), unfamiliar & (fold[rows] == number)
+                if own.any():
+                    reach[own] = far_reach(float(reach[own][0]), np.sort(score[others]), level)
+        checks[head] = summarise(
+            split, truth.astype(np.float64), predicted, score, reach, unfamiliar, classification=bool(len(classes))
+        )
+    return checks
 
 
-def covered(head: Head, answer: Estimate, truth: NDArray[Any]) -> NDArray[np.bool_]:
-    """(n,) whether each interval, or set of classes, holds the truth. A class never seen is in no set."""
-    if answer.sets is None:
-        return np.asarray((answer.low <= truth) & (truth <= answer.high), dtype=bool)
-    number = {name: place for place, name in enumerate(head.classes)}
-    places = np.array([number.get(name, -1) for name in truth.tolist()], dtype=np.int64)
-    return np.asarray((places >= 0) & answer.sets[np.arange(len(places)), places], dtype=bool)
+def check_head(head: Head, features: NDArray[np.float32], target: NDArray[Any]) -> Check:
+    """How a head does on (n, D) embeddings of random places that it has not seen, with (n,) targets."""
+    answer = head.estimate(features)
+    truth = target
+    if head.classes:
+        number = {name: place for place, name in enumerate(head.classes)}
+        truth = np.array([number.get(name, -1) for name in target.tolist()])
+    score, reach = head.scores(answer, target), head.reach(answer.unfamiliar)
+    return summarise(
+        "random",
+        truth.astype(np.float64),
+        answer.values,
+        score,
+        reach,
+        answer.unfamiliar,
+        classification=bool(head.classes),
+    )
 
 
 def summarise(
     split: Split,
     truth: Floats,
     predicted: Floats,
-    inside: Sequence[bool] | NDArray[np.bool_],
-    unfamiliar: Sequence[bool] | NDArray[np.bool_],
+    score: Floats,
+    reach: Floats,
+    unfamiliar: NDArray[np.bool_],
     *,
     classification: bool,
 ) -> Check:
-    """The figures of a check."""
+    """The figures of a check: an interval or a set holds the truth where its score is within reach."""
     if classification:
-        score, error = float((truth == predicted).mean()), macro_f1(truth, predicted)
+        value, error = float((truth == predicted).mean()), macro_f1(truth, predicted)
     else:
-        score, error = r2(truth, predicted), float(np.sqrt(((truth - predicted) ** 2).mean()))
-    return Check(split, score, error, float(np.mean(inside)), float(np.mean(unfamiliar)), truth, predicted)
+        value, error = r2(truth, predicted), float(np.sqrt(((truth - predicted) ** 2).mean()))
+    coverage = float((score <= reach).mean())
+    far = np.sort(np.minimum(score[unfamiliar], np.finfo(np.float32).max))
+    return Check(split, value, error, coverage, float(unfamiliar.mean()), truth, predicted, far)
 
 
 def macro_f1(truth: Floats, predicted: Floats) -> float:
