@@ -45,11 +45,15 @@ class Legend:
         low: score of the darkest colour; lower scores have it too.
         high: score of the brightest colour.
         colours: ``#rrggbb`` from low to high.
+        by_rank: whether equal steps of colour are equal areas of land rather than equal steps of score.
+        middle: score in the middle of the colours.
     """
 
     low: float
     high: float
     colours: tuple[str, ...]
+    by_rank: bool = False
+    middle: float | None = None
 
 
 def pixel_lonlat(side_px: int) -> Floats:
@@ -136,26 +140,40 @@ def levels(scores: NDArray[np.float32], low: float, high: float) -> NDArray[np.u
     return np.asarray(np.clip(np.rint(part * (LEVELS - 1)), 0, LEVELS - 1), dtype=np.uint8)
 
 
-def draw_field(scores: NDArray[np.float32], rows: NDArray[np.int32]) -> tuple[bytes, Legend]:
+def draw_field(scores: NDArray[np.float32], rows: NDArray[np.int32], *, by_rank: bool = False) -> tuple[bytes, Legend]:
     """Draw the field.
 
     Args:
         scores: (N,) of the cells.
         rows: (H, W) row number of the cell that each pixel shows, -1 for none.
+        by_rank: colour by the share of cells that score lower; by default, by the score itself.
 
     Returns:
         A palette PNG with transparency, and its legend.
     """
     low, high = limits(scores)
+    middle = None
     # One more level, the last, is transparent; -1 picks it.
-    level = np.append(levels(scores, low, high), np.uint8(LEVELS))
+    if by_rank and len(scores):
+        low, middle = float(scores.min()), float(np.median(scores))
+        level = np.append(levels(_ranks(scores), 0.0, 1.0), np.uint8(LEVELS))
+    else:
+        level = np.append(levels(scores, low, high), np.uint8(LEVELS))
     colours = np.vstack([palette(), np.zeros((1, 4), dtype=np.uint8)])
     picture = Image.fromarray(level[rows])
     picture.putpalette(colours[:, :3].tobytes())
     out = io.BytesIO()
     picture.save(out, format="PNG", transparency=colours[:, 3].tobytes(), compress_level=6)
     shown = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b, _ in palette()[:: LEVELS // 8].tolist())
-    return out.getvalue(), Legend(low, high, (*shown, "#{:02x}{:02x}{:02x}".format(*palette()[-1, :3].tolist())))
+    shown = (*shown, "#{:02x}{:02x}{:02x}".format(*palette()[-1, :3].tolist()))
+    return out.getvalue(), Legend(low, high, shown, by_rank, middle)
+
+
+def _ranks(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The share of cells that score lower, 0…1."""
+    ranks = np.empty(len(scores), dtype=np.float32)
+    ranks[np.argsort(scores, kind="stable")] = np.linspace(0, 1, len(scores), dtype=np.float32)
+    return ranks
 
 
 def data_url(content: bytes, mime: str) -> str:
