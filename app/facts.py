@@ -26,6 +26,8 @@ def number_text(value: float, unit: str = "") -> str:
     if not np.isfinite(value):
         return "unknown"
     size = abs(value)
+    if size == 0:
+        return f"0 {unit}".strip()
     text = f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 1 or size < 0.05 else f"{value:.2f}"
     return f"{text} {unit}".strip().replace("-", "−")
 

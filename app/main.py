@@ -25,8 +25,12 @@ STYLE = """
 .sw-legend .sw-bar { flex: 1; min-width: 60px; max-width: 260px; height: 10px; border-radius: 5px; }
 .sw-legend span:last-child { opacity: .75; }
 .sw-table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
-.sw-table th, .sw-table td { padding: .28rem .5rem; text-align: left; border-bottom: 1px solid #8884; vertical-align: top; }
+.sw-table th, .sw-table td { padding: .28rem .5rem; text-align: left; vertical-align: top; }
+.sw-table tr { border-bottom: 1px solid #8884; }
 .sw-table th { font-weight: 600; opacity: .8; }
+.sw-spots { display: flex; flex-wrap: wrap; gap: .15rem .9rem; font-size: .85rem; }
+.sw-spot { white-space: nowrap; }
+.sw-spot i { display: inline-block; width: .75rem; height: .75rem; border-radius: 3px; margin-right: .35rem; }
 .sw-matrix { width: auto; }
 .sw-matrix td, .sw-matrix th { text-align: center; min-width: 4.2rem; line-height: 1.25; }
 .sw-matrix small { opacity: .75; }
@@ -39,6 +43,7 @@ HEADER = (
     '<span style="opacity:.7">Find the places on Earth that look like this one</span></div>'
 )
 VIEWS = Path(__file__).parent / "views"
+# File in views/, title, icon. The first is where one arrives. (Streamlit would print a string that stands here.)
 PAGES = (
     ("search", "Search", ":material/travel_explore:"),
     ("compare", "Compare", ":material/compare:"),
@@ -47,7 +52,6 @@ PAGES = (
     ("jobs", "Jobs", ":material/manufacturing:"),
     ("models", "Models & data", ":material/dataset:"),
 )
-"""File in ``views/``, title, icon. The first is where one arrives."""
 NEED_NO_INDEX = ("jobs", "models")
 
 

@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
 from app import components, regions, resources
 from app.field_image import data_url
+from app.mapped import Mapped, What, map_cells
 from app.resources import Ready
 from data.errors import SamewhereError
 from data.geo import Floats
 from indexer.encoder import Vectors
 
-__all__ = [
-    "Ready",
-    "cell_map",
-    "component_map",
-    "index",
-    "map_",
-    "map_page",
-    "places",
-    "region_map",
-    "vectors",
-    "working",
-]
+if TYPE_CHECKING:
+    from model.predict import Predictor
+
+__all__ = ["Ready"]
 
 KEPT = 4
 
@@ -117,3 +110,20 @@ def _cell_map(name: str, _ready: Ready) -> str:
 def cell_map(ready: Ready) -> str:
     """Land that has cells, as a raster."""
     return _cell_map(ready.name, ready)
+
+
+@st.cache_resource(max_entries=KEPT, show_spinner=False)
+def _mapped(name: str, variable: str, made: int, _ready: Ready, _predictor: Predictor) -> Mapped:
+    return map_cells(_ready.index, _ready.rows, _predictor)
+
+
+def mapped(ready: Ready, predictor: Predictor) -> Mapped:
+    """A variable on all cells, predicted and drawn once."""
+    variable, made = predictor.variable.name, id(predictor)
+    with working(f"Mapping {predictor.variable.title}"):
+        return _mapped(ready.name, variable, made, ready, predictor)
+
+
+def mapped_url(ready: Ready, predictor: Predictor, what: What) -> str:
+    """One of its two maps as a ``data:`` URL."""
+    return data_url(mapped(ready, predictor).pictures[what], "image/png")

@@ -138,6 +138,10 @@ def draw_gallery(answer: Answer | None, asked: PageQuery, ready: resources.Ready
         "votes": marks,
     }
     components.gallery(shown, on_selected=partial(actions.on_hit, components.GALLERY), on_voted=actions.on_voted)
+    if known:
+        st.caption(
+            "°C and rain are predicted from the embedding; the truth lies within the brackets nine times in ten."
+        )
     _chosen(answer, asked)
     _downloads(answer)
 
@@ -215,7 +219,7 @@ def _downloads(answer: Answer) -> None:
         "CSV": (partial(hits_to_csv, answer.hits), "samewhere.csv", "text/csv"),
         "GeoJSON": (lambda: json.dumps(hits_to_geojson(answer.hits)), "samewhere.geojson", "application/geo+json"),
         "GeoParquet": (partial(exports.geoparquet, answer.hits), "samewhere.parquet", "application/octet-stream"),
-        "Everything": (lambda: exports.zipped(answer, _base()), "samewhere.zip", "application/zip"),
+        "All as ZIP": (lambda: exports.zipped(answer, _base()), "samewhere.zip", "application/zip"),
     }
     for start in (0, 2):
         for column, label in zip(st.columns(2, gap="small"), list(files)[start : start + 2], strict=True):
@@ -230,7 +234,7 @@ def _downloads(answer: Answer) -> None:
                 width="stretch",
                 help="A ZIP with all of these, the map, the pictures and query.json, which "
                 "`samewhere search --query` asks again."
-                if label == "Everything"
+                if label == "All as ZIP"
                 else None,
             )
 

@@ -25,6 +25,7 @@ KEY = "compare_map"
 EXAMPLE = ("nile", "sahara", "corn")
 SIDE_KM = 237
 SHOWN = 8
+PICTURE_PX = 230
 
 
 def page() -> None:
@@ -39,7 +40,7 @@ def page() -> None:
     with right:
         data = plain_map(page=opened.map_page(), token=str(places), hint="" if places else "Click two places or more")
         marks = [
-            {"id": comparison.LETTERS[at], "rank": comparison.LETTERS[at], "lon": lon, "lat": lat}
+            {"id": comparison.LETTERS[at], "rank": at + 1, "label": comparison.LETTERS[at], "lon": lon, "lat": lat}
             for at, (lon, lat) in enumerate(places)
         ]
         opened.map_(data | {"hits": marks}, key=KEY, on_picked=_on_picked)
@@ -138,7 +139,7 @@ def _pictures(lonlat: Floats) -> None:
     marble = BlueMarble.open()
     for column, letter, (lon, lat) in zip(st.columns(len(lonlat)), comparison.LETTERS, lonlat.tolist(), strict=False):
         patch: Patch = marble.patch(lon, lat)
-        column.image(picture_of(patch), width="stretch", caption=f"{letter}  {lonlat_text(lon, lat)}")
+        column.image(picture_of(patch), width=PICTURE_PX, caption=f"{letter}  {lonlat_text(lon, lat)}")
 
 
 def _alike(ready: resources.Ready, lonlat: Floats) -> None:

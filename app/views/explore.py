@@ -68,14 +68,14 @@ def _colours(ready: opened.Ready) -> None:
     with right:
         st.markdown("##### Alike is coloured alike")
         st.write(
-            "Each place's embedding, hundreds of numbers, is reduced to the three directions in which places differ most, "
-            "shown as red, green and blue. Places of the same colour look alike to the model, wherever they are."
+            "Each place's embedding, hundreds of numbers, is reduced to the three directions in which places differ "
+            "most, shown as red, green and blue. Places of the same colour look alike to the model, wherever they are."
         )
         for name, share in zip(("Red", "Green", "Blue"), explained, strict=True):
             st.progress(share, f"{name}: {100 * share:.0f} % of all difference")
         st.caption(
-            f"Together {100 * sum(explained):.0f} %; the rest does not show. Only the contrast of colours means something, "
-            "not the colours themselves."
+            f"Together {100 * sum(explained):.0f} %; the rest does not show. Only the contrast of colours means "
+            "something, not the colours themselves."
         )
 
 

@@ -15,8 +15,8 @@ from data.errors import SamewhereError
 from data.geo import BBox
 from indexer.sources import BLUE_MARBLE
 
+# H3 resolutions and the mean edge of their cells.
 CELLS = {2: "160 km", 3: "60 km", 4: "23 km", 5: "9 km"}
-"""H3 resolutions and the mean edge of their cells."""
 AREAS = {
     "the whole Earth": "",
     "Europe": "-12, 34, 42, 72",

@@ -32,7 +32,7 @@ def page() -> None:
 
 
 def _indexes() -> None:
-    names = [""] + resources.index_names()
+    names = ["", *resources.index_names()]
     chosen = st.session_state.get("index") or ""
     picked = st.radio(
         "The other pages ask",
@@ -68,8 +68,8 @@ def _indexes() -> None:
 
 def _models() -> None:
     st.write(
-        "A model turns images and coordinates into vectors. The built-in one works offline; the official SatCLIP models "
-        "see Sentinel-2 at 10 m and are downloaded once, which needs a network."
+        "A model turns images and coordinates into vectors. The built-in one works offline; the official SatCLIP "
+        "models see Sentinel-2 at 10 m and are downloaded once, which needs a network."
     )
     for model in model_list.models():
         with st.container(border=True):
@@ -115,8 +115,8 @@ def _datasets() -> None:
     names = dataset_names()
     if not names:
         st.info(
-            "No dataset yet. `samewhere data add FOLDER --name NAME` makes one of a folder of Sentinel-2 patches; the Jobs "
-            "page then builds an index with it."
+            "No dataset yet. `samewhere data add FOLDER --name NAME` makes one of a folder of Sentinel-2 patches; the "
+            "Jobs page then builds an index with it."
         )
         return
     rows = []
@@ -135,8 +135,8 @@ def _datasets() -> None:
 def _attributions() -> None:
     st.dataframe(_attribution_rows(), hide_index=True, width="stretch")
     st.caption(
-        "Contains modified Copernicus Climate Change Service information (2000 to 2025). Neither the European Commission "
-        "nor ECMWF is responsible for any use of it."
+        "Contains modified Copernicus Climate Change Service information (2000 to 2025). Neither the European "
+        "Commission nor ECMWF is responsible for any use of it."
     )
 
 

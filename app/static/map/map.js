@@ -197,7 +197,7 @@
         stroked: true, getLineColor: INK, lineWidthUnits: "pixels", getLineWidth: 1.5, ...trigger,
       }),
       new deck.TextLayer({
-        id: "ranks", data: ordered.filter((hit) => !dot(hit)), getPosition: (hit) => [hit.lon, hit.lat], getText: (hit) => String(hit.rank),
+        id: "ranks", data: ordered.filter((hit) => !dot(hit)), getPosition: (hit) => [hit.lon, hit.lat], getText: (hit) => String(hit.label ?? hit.rank),
         getSize: 12, fontWeight: 700, fontFamily: "system-ui, sans-serif",
         getColor: (hit) => (accent(hit) ? WHITE : INK), ...trigger,
       }),
