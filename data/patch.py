@@ -203,8 +203,8 @@ def _check_values(label: str, shape: tuple[int, ...], *, packed: int | None = No
         )
     if len(shape) == 3 and packed is not None and (min(shape) > MAX_BANDS or max(shape) > MAX_SIDE_PX):
         raise PatchError(
-            f"{label}: {' × '.join(map(str, shape))} is more than the {MAX_BANDS} bands or {MAX_SIDE_PX:,} pixels a side "
-            "that a patch may have. Cut a smaller patch."
+            f"{label}: {' × '.join(map(str, shape))} is more than the {MAX_BANDS} bands or {MAX_SIDE_PX:,} pixels a "
+            "side that a patch may have. Cut a smaller patch."
         )
     if np.prod(shape, dtype=np.float64) > MAX_VALUES:
         raise PatchError(

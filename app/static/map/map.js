@@ -12,7 +12,7 @@
   const GOLD = [255, 209, 102], WHITE = [255, 255, 255], INK = [11, 26, 43], ROSE = [255, 77, 109];
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const box = document.getElementById("map");
-  const api = { onPick: null, onSelect: null, onDraw: null, update, select, where, project };
+  const api = { onPick: null, onSelect: null, onDraw: null, update, select, where, project, lonlat };
   let data = { hits: [] };
   let selected = null;
   let hovered = null;
@@ -294,6 +294,10 @@
   function where(id) { // a hit's position in the frame, in pixels
     const hit = data.hits.find((one) => one.id === id);
     return hit ? viewport().project([hit.lon, hit.lat]) : null;
+  }
+  function lonlat(id) {
+    const hit = data.hits.find((one) => one.id === id);
+    return hit ? [hit.lon, hit.lat] : null;
   }
   function project(lon, lat) {
     return viewport().project([lon, lat]);
