@@ -195,21 +195,21 @@ def _check_values(label: str, shape: tuple[int, ...], *, packed: int | None = No
         packed: bytes of the file.
         itemsize: bytes of a value.
     """
+    if np.prod(shape, dtype=np.float64) > MAX_VALUES:
+        raise PatchError(
+            f"{label}: {' × '.join(map(str, shape))} values are more than the {MAX_VALUES // 10**6} million "
+            "a patch may have. Cut a smaller patch."
+        )
     unpacked = np.prod(shape, dtype=np.float64) * itemsize
     if packed is not None and unpacked > max(FREE_BYTES, packed * MAX_RATIO):
         raise PatchError(
             f"{label}: {packed:,} bytes would unpack to {unpacked:,.0f}, more than {MAX_RATIO} times as many. "
             "Cut a smaller patch, or save it without compression."
         )
-    if len(shape) == 3 and packed is not None and (min(shape) > MAX_BANDS or max(shape) > MAX_SIDE_PX):
+    if len(shape) == 3 and packed is not None and max(shape) > MAX_SIDE_PX:
         raise PatchError(
-            f"{label}: {' × '.join(map(str, shape))} is more than the {MAX_BANDS} bands or {MAX_SIDE_PX:,} pixels a "
-            "side that a patch may have. Cut a smaller patch."
-        )
-    if np.prod(shape, dtype=np.float64) > MAX_VALUES:
-        raise PatchError(
-            f"{label}: {' × '.join(map(str, shape))} values are more than the {MAX_VALUES // 10**6} million "
-            "a patch may have. Cut a smaller patch."
+            f"{label}: {' × '.join(map(str, shape))} is more than the {MAX_SIDE_PX:,} pixels a side that a "
+            "patch may have. Cut a smaller patch."
         )
 
 

@@ -134,8 +134,6 @@ def _exported(
     context: typer.Context, query: Path | None, options: dict[str, Any]
 ) -> tuple[Query, dict[str, Any]] | None:
     """The search that a file of the app holds, with its options; those given in the shell win. None for others."""
-    from click.core import ParameterSource
-
     from app.request import is_request, read_request
     from indexer import Where
 
@@ -150,7 +148,8 @@ def _exported(
     request = read_request(content)
     found = {name: getattr(request, name) for name in options}
     for name in ("k", "target", "min_km", "spacing_km", "view"):
-        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
             found[name] = options[name]
     if options["where"] != Where():
         found["where"] = options["where"]
