@@ -31,7 +31,7 @@ from indexer.search import SearchIndex
 from indexer.sources import THUMBNAIL_PX, jpeg
 from indexer.where import Where
 
-EXAMPLES_BACKGROUND = 500
+EXAMPLES_BACKGROUND = 300
 """Random cells beside the examples of a classifier."""
 
 

@@ -1,7 +1,7 @@
 """Two to six places side by side: how alike they are, what is known of them, and in what they differ most.
 
-Owns the numbers of the page Compare. Differences are told in spreads: the distance between two places' values, measured
-by the standard deviation of that variable over land, so that degrees and millimetres can be ranked together.
+Owns the numbers of the page Compare. A difference is told by how much of all land lies between two places' values, so
+that degrees and millimetres can be ranked together, and towns, of which most land has none, do not outweigh all else.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Difference:
         title: of the variable.
         first: position of the one place.
         second: position of the other.
-        spreads: their distance in standard deviations over land.
+        between: share of all land whose value lies between theirs, 0…1.
         text: both values with their unit.
     """
 
     title: str
     first: int
     second: int
-    spreads: float
+    between: float
     text: str
 
 
@@ -73,15 +73,15 @@ def differences(lonlat: Floats) -> list[Difference]:
         if variable.categorical:
             continue
         values = atlas.sample(variable.name, lonlat)
-        spread = _spread(variable.name)
+        ranks = _ranks(variable.name, values)
         for first, second in combinations(range(len(lonlat)), 2):
-            apart = abs(float(values[first] - values[second])) / spread
+            apart = abs(float(ranks[first] - ranks[second]))
             if np.isfinite(apart):
                 text = f"{number_text(float(values[first]), variable.unit)} and "
                 text += number_text(float(values[second]), variable.unit)
                 title = variable.name.replace("_", " ").capitalize()
                 found.append(Difference(title, first, second, apart, text))
-    return sorted(found, key=lambda one: -one.spreads)
+    return sorted(found, key=lambda one: -one.between)
 
 
 def distances_km(lonlat: Floats) -> Floats:
@@ -89,8 +89,16 @@ def distances_km(lonlat: Floats) -> Floats:
     return np.array([[float(great_circle_km(one, other)) for other in lonlat] for one in lonlat])
 
 
+def _ranks(name: str, values: Floats) -> Floats:
+    """Share of land with a lower value; of equal ones half counts."""
+    land = _land_values(name)
+    low, high = (np.searchsorted(land, values, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    shares = (low + high) / (2 * len(land))
+    return np.where(np.isfinite(values), shares, np.nan)
+
+
 @cache
-def _spread(name: str) -> float:
-    """Standard deviation of a layer over land."""
+def _land_values(name: str) -> Floats:
+    """Values of a layer at random places on land, ascending."""
     values = atlas.sample(name, sample_land(SAMPLE, rng=np.random.default_rng(SEED)))
-    return max(float(np.nanstd(values)), 1e-12)
+    return np.sort(values[np.isfinite(values)])

@@ -18,8 +18,8 @@ import numpy as np
 from indexer.ask import learn
 from indexer.encoder import Vectors
 
-FOLDS = 4
-BACKGROUND = 400
+FOLDS = 3
+BACKGROUND = 300
 """Rows drawn at random: half to learn against, half to rank among."""
 
 
@@ -43,7 +43,7 @@ class Check:
 def check_examples(
     positives: Vectors, negatives: Vectors, background: Vectors, reweight: Callable[[Vectors], Vectors]
 ) -> Check | None:
-    """Check a classifier on examples held out, in up to four folds.
+    """Check a classifier on examples held out, in up to three folds.
 
     Args:
         positives: (n, D) unit rows.

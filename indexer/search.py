@@ -56,6 +56,7 @@ class SearchIndex:
             self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=self.path)
         self._lock = threading.RLock()
         self._tile_points: Floats | None = None
+        self._asked: tuple[Query, str | None, Asked] | None = None
         self._checkpoint: str = self.manifest.checkpoint["name"]
         self._encoder: LocationEncoder | None = pair
         self._pair_loaded = pair
@@ -356,6 +357,14 @@ class SearchIndex:
         """The query's vectors as its views weight them."""
         if view is not None and view not in self.views:
             raise QueryError(f"view {view!r} is unknown; this checkpoint has: {', '.join(self.views)}.")
+        kept = self._asked
+        if kept is not None and kept[0] is query and kept[1] == view:  # hits first, then the field, of one query
+            return kept[2]
+        asked = self._resolve(query, view)
+        self._asked = (query, view, asked)
+        return asked
+
+    def _resolve(self, query: Query, view: str | None) -> Asked:
         return resolve(
             query,
             encode_place=self._encode_place,

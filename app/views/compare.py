@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import streamlit as st
 
 from app import actions, comparison, opened, resources
@@ -190,13 +189,12 @@ def _differ(lonlat: Floats) -> None:
             "Places": f"{comparison.LETTERS[one.first]} and {comparison.LETTERS[one.second]}",
             "In": one.title,
             "Values": one.text,
-            "Spreads": round(one.spreads, 1),
+            "Land between": 100 * one.between,
         }
         for one in found[:SHOWN]
     ]
-    most = max(1.0, float(np.ceil(found[0].spreads)))
-    bar = st.column_config.ProgressColumn("Spreads", format="%.1f", min_value=0.0, max_value=most)
-    st.dataframe(rows, hide_index=True, width="stretch", column_config={"Spreads": bar})
+    bar = st.column_config.ProgressColumn("Land between", format="%.0f %%", min_value=0.0, max_value=100.0)
+    st.dataframe(rows, hide_index=True, width="stretch", column_config={"Land between": bar})
 
 
 page()

@@ -14,6 +14,7 @@ from app.mapped import class_colours
 from data import atlas
 from data.errors import QueryError
 from data.geo import great_circle_km
+from data.land import sample_land
 from indexer import Query, SearchIndex
 from tests.app.standin import StandInPair
 
@@ -106,10 +107,13 @@ def test_places_are_compared_as_the_index_scores_them(home: Path) -> None:
     assert near[0, 1] == pytest.approx(cell.score, abs=1e-4)
 
 
-def test_differences_are_ranked_by_spread_over_land() -> None:
+def test_differences_are_ranked_by_the_land_between() -> None:
     found = comparison.differences(np.array([[86.92, 27.99], [12.49, 41.89]]))  # Everest and Rome
-    assert found[0].title == "Elevation"
-    assert [one.spreads for one in found] == sorted((one.spreads for one in found), reverse=True)
+    assert [one.between for one in found] == sorted((one.between for one in found), reverse=True)
+    land = atlas.sample("elevation", sample_land(8000, rng=np.random.default_rng(99)))
+    low, high = sorted(atlas.sample("elevation", [[86.92, 27.99], [12.49, 41.89]]))
+    height = next(one for one in found if one.title == "Elevation")
+    assert height.between == pytest.approx(((land > low) & (land < high)).mean(), abs=0.03)
     rome = float(atlas.sample("temperature", [[12.49, 41.89]])[0])
     warm = next(one for one in found if one.title == "Temperature")
     assert f"{rome:.1f} °C" in warm.text
