@@ -200,16 +200,21 @@ def _check_values(label: str, shape: tuple[int, ...], *, packed: int | None = No
             f"{label}: {' × '.join(map(str, shape))} values are more than the {MAX_VALUES // 10**6} million "
             "a patch may have. Cut a smaller patch."
         )
-    unpacked = np.prod(shape, dtype=np.float64) * itemsize
-    if packed is not None and unpacked > max(FREE_BYTES, packed * MAX_RATIO):
-        raise PatchError(
-            f"{label}: {packed:,} bytes would unpack to {unpacked:,.0f}, more than {MAX_RATIO} times as many. "
-            "Cut a smaller patch, or save it without compression."
-        )
+    if packed is not None:
+        _check_ratio(label, int(np.prod(shape, dtype=np.float64)) * itemsize, packed)
     if len(shape) == 3 and packed is not None and max(shape) > MAX_SIDE_PX:
         raise PatchError(
             f"{label}: {' × '.join(map(str, shape))} is more than the {MAX_SIDE_PX:,} pixels a side that a "
             "patch may have. Cut a smaller patch."
+        )
+
+
+def _check_ratio(label: str, unpacked: int, packed: int) -> None:
+    """Refuse what unpacks to far more bytes than it has."""
+    if unpacked > max(FREE_BYTES, packed * MAX_RATIO):
+        raise PatchError(
+            f"{label}: {packed:,} bytes would unpack to {unpacked:,}, more than {MAX_RATIO} times as many. "
+            "Cut a smaller patch, or save it without compression."
         )
 
 
@@ -306,7 +311,7 @@ def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
                 for member in members:
                     if member.file_size > 8 * MAX_VALUES:
                         _check_values(label, (member.file_size,))
-                    _check_values(label, (member.file_size,), packed=max(1, member.compress_size))
+                    _check_ratio(label, member.file_size, max(1, member.compress_size))
                     with archive.open(member) as file:
                         content_ = file.read(8 * MAX_VALUES + 1)  # what it says of its size need not be true
                     arrays[member.filename.removesuffix(".npy")] = _load_array(content_, label)

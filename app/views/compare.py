@@ -181,9 +181,7 @@ def _differ(lonlat: Floats) -> None:
     found = comparison.differences(lonlat)
     if not found:
         return
-    st.markdown(
-        "##### What differs most", help="In spreads: 1 is one standard deviation of that variable over all land."
-    )
+    st.markdown("##### What differs most", help="By the share of all land whose value lies between the two.")
     rows = [
         {
             "Places": f"{comparison.LETTERS[one.first]} and {comparison.LETTERS[one.second]}",

@@ -52,7 +52,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "values": (packed_tiff(13, 3000, 3000), "times as many|million"),
         "bands": (packed_tiff(100, 64, 64), "bands"),
         "side of a picture": (long.getvalue(), "pixels a side"),
-        "ratio of a picture": (picture.getvalue(), "times as many"),
+        "values of a picture": (picture.getvalue(), "million"),
         "ratio of an archive": (packed.getvalue(), "times as many"),
         "members of an archive": (many.getvalue(), "40 arrays"),
     }
