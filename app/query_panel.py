@@ -139,37 +139,38 @@ def _ingredient(number: int, title: str, weight: float) -> None:
     state = st.session_state
     state[f"sign_{number}"] = "like" if weight > 0 else "unlike"
     state[f"size_{number}"] = abs(weight)
-    with st.container(border=True, gap="small"):
-        name, gone = st.columns([5, 1], vertical_alignment="center", gap="small")
-        name.text(title)
-        gone.button(
-            "",
-            icon=":material/close:",
-            key=f"remove_{number}",
-            help=f"Take out: {title}",
-            on_click=partial(actions.remove, number),
-            type="tertiary",
-        )
-        sign, size = st.columns([3, 2], vertical_alignment="center", gap="small")
-        sign.segmented_control(
-            "Like or unlike",
-            SIGN,
-            format_func=SIGN.__getitem__,
-            key=f"sign_{number}",
-            on_change=partial(actions.reweigh, number),
-            label_visibility="collapsed",
-            required=True,
-        )
-        size.number_input(
-            "Weight",
-            0.1,
-            MOST_WEIGHT,
-            step=0.5,
-            format="%.1f",
-            key=f"size_{number}",
-            on_change=partial(actions.reweigh, number),
-            label_visibility="collapsed",
-        )
+    with st.container(border=True, gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.text(title)
+            st.button(
+                "",
+                icon=":material/close:",
+                key=f"remove_{number}",
+                help="Take it out",
+                on_click=partial(actions.remove, number),
+                type="tertiary",
+            )
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.segmented_control(
+                "Like or unlike",
+                SIGN,
+                format_func=SIGN.__getitem__,
+                key=f"sign_{number}",
+                on_change=partial(actions.reweigh, number),
+                label_visibility="collapsed",
+                required=True,
+            )
+            st.number_input(
+                "Weight",
+                0.1,
+                MOST_WEIGHT,
+                step=0.5,
+                format="%.1f",
+                key=f"size_{number}",
+                on_change=partial(actions.reweigh, number),
+                label_visibility="collapsed",
+                width=90,
+            )
 
 
 def _adding(*, full: bool, blue_marble: bool) -> None:

@@ -24,7 +24,7 @@ KEY = "compare_map"
 EXAMPLE = ("nile", "sahara", "corn")
 SIDE_KM = 237
 SHOWN = 8
-PICTURE_PX = 230
+PICTURE_PX = 170
 
 
 def page() -> None:
@@ -83,16 +83,16 @@ def _choose(places: list[tuple[float, float]]) -> None:
     if not places:
         st.button("Try the Nile delta, Sahara dunes and the Corn belt", on_click=_example)
     for at, (lon, lat) in enumerate(places):
-        name, gone = st.columns([5, 1], vertical_alignment="center", gap="small")
-        name.markdown(f"**{comparison.LETTERS[at]}**  {_title(lon, lat)}")
-        gone.button(
-            "",
-            icon=":material/close:",
-            key=f"compare_drop_{at}",
-            type="tertiary",
-            help="Take it out",
-            on_click=partial(_drop, at),
-        )
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{comparison.LETTERS[at]}**  {_title(lon, lat)}")
+            st.button(
+                "",
+                icon=":material/close:",
+                key=f"compare_drop_{at}",
+                type="tertiary",
+                help=f"Take {comparison.LETTERS[at]} out",
+                on_click=partial(_drop, at),
+            )
     if len(places) >= comparison.MOST:
         st.caption("Six are as many as fit. Take one out to add another.")
 
@@ -136,9 +136,10 @@ def _on_picked() -> None:
 def _pictures(lonlat: Floats) -> None:
     st.markdown(f"##### What is seen, {SIDE_KM} km wide")
     marble = BlueMarble.open()
-    for column, letter, (lon, lat) in zip(st.columns(len(lonlat)), comparison.LETTERS, lonlat.tolist(), strict=False):
-        patch: Patch = marble.patch(lon, lat)
-        column.image(picture_of(patch), width=PICTURE_PX, caption=f"{letter}  {lonlat_text(lon, lat)}")
+    with st.container(horizontal=True, gap="medium"):
+        for letter, (lon, lat) in zip(comparison.LETTERS, lonlat.tolist(), strict=False):
+            patch: Patch = marble.patch(lon, lat)
+            st.image(picture_of(patch), width=PICTURE_PX, caption=f"{letter}  {lonlat_text(lon, lat)}")
 
 
 def _alike(ready: resources.Ready, lonlat: Floats) -> None:

@@ -157,11 +157,13 @@ def visit(server: str, browser: Browser, request: pytest.FixtureRequest) -> Iter
     visit = Visit(context.new_page(), server)
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type == "error" and not visit.restarting:
-            visit.errors.append(message.text)
+        # below a page's address Streamlit first looks for its server, does not find it there, and goes one up
+        probing = "/_stcore/" in message.location.get("url", "")
+        if message.type == "error" and not visit.restarting and not probing:
+            visit.errors.append(f"{message.text} {message.location.get('url', '')}")
 
     def asked(request: Request) -> None:
-        if not request.url.startswith((server, "data:", "blob:")):
+        if not visit.restarting and not request.url.startswith((server, "data:", "blob:")):
             visit.errors.append(request.url)
 
     visit.page.on("console", heard)
@@ -276,10 +278,10 @@ def test_votes_re_rank_and_the_back_button_takes_them_back(visit: Visit) -> None
     frame = visit.open("/?place=12.49,41.89&min_km=0&spacing_km=300")
     first = visit.wait_for_other_hits([])
     same_map(frame)
-    visit.page.get_by_role("button", name="More like this: 2").click()
+    visit.page.get_by_role("button", name=re.compile("^More like this: 2,")).click()
     liked = visit.wait_for_other_hits(first)
     expect(visit.page.get_by_text("Ranked by a classifier")).to_be_visible()
-    visit.page.get_by_role("button", name="Less like this: 1").click()
+    visit.page.get_by_role("button", name=re.compile("^Less like this: 1,")).click()
     voted = visit.wait_for_other_hits(liked)
     expect(visit.page.get_by_text("1 unliked example")).to_be_visible()
     expect(visit.page).to_have_url(re.compile(r"like=c%3A.*unlike=c%3A"))
@@ -326,7 +328,7 @@ def test_a_click_predicts_and_a_table_is_fitted(visit: Visit) -> None:
     expect(frame.locator("#map")).to_have_attribute("data-field", "shown", timeout=SLOW_MS)
     click_map(frame, 0.306, 0.608)
     expect(visit.page.get_by_text("Nine times in ten")).to_be_visible(timeout=SLOW_MS)
-    expect(visit.page).to_have_url(re.compile(r"variable=temperature&at=-5\d"))
+    expect(visit.page).to_have_url(re.compile(r"variable=temperature&at=-\d"))
     value = visit.page.get_by_test_id("stMetricValue").first.inner_text()
     assert 15 < float(value.split()[0]) < 35  # the Amazon
     visit.page.get_by_text("Fit your own").click()
@@ -347,8 +349,8 @@ def test_a_job_outlives_the_server(visit: Visit, home: Path) -> None:
     visit.restarting = True  # a page without its server complains, and should
     with serving(home, port) as url:
         visit.page.goto(f"{url}/jobs")
-        visit.page.get_by_label("Name of the new index").fill("africa", timeout=SLOW_MS)
-        visit.page.get_by_label("or west, south, east, north").fill("-20,-36,52,38")
+        visit.page.get_by_role("textbox", name="Name of the new index").fill("africa", timeout=SLOW_MS)
+        visit.page.get_by_role("textbox", name="or west, south, east, north").fill("-20,-36,52,38")
         visit.page.get_by_role("button", name="Start", exact=True).click()
         expect(visit.page.get_by_text("africa", exact=True)).to_be_visible(timeout=SLOW_MS)
         expect(visit.page.get_by_text(re.compile("Starting|Running")).first).to_be_visible(timeout=SLOW_MS)
@@ -385,7 +387,9 @@ def test_everything_of_an_answer_is_downloaded(visit: Visit) -> None:
 def test_no_page_scrolls_sideways_on_a_phone(visit: Visit) -> None:
     for link in ("/?place=31,30.8", "/compare?places=31,30.8;12.49,41.89", "/explore", "/jobs", "/models"):
         visit.page.goto(visit.url + link)
-        expect(visit.page.get_by_test_id("stMarkdownContainer").first).to_be_visible(timeout=SLOW_MS)
+        expect(visit.page.locator("[data-testid=stMain] [data-testid=stMarkdownContainer]").first).to_be_visible(
+            timeout=SLOW_MS
+        )
         visit.page.wait_for_timeout(1500)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 400, link
         assert visit.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, link
