@@ -257,7 +257,7 @@ def _worth(predictor: Predictor, what: mapped.What) -> None:
     regression = not predictor.variable.classes
     measure = "R²" if regression else "Accuracy"
     shown = [
-        f"{check.score:.2f}".replace("-", "−") if regression else f"{100 * check.score:.0f} %" for check in (near, far)
+        f"{check.score:.3f}".replace("-", "−") if regression else f"{100 * check.score:.0f} %" for check in (near, far)
     ]
     with st.container(horizontal=True, gap="large"):
         st.metric(f"{measure}, random places", shown[0], width="content")

@@ -197,7 +197,7 @@ def test_a_variable_is_predicted_with_its_interval(home: Path, few_places: None)
     found = predictor.predict(np.array([[12.49, 41.89]]))
     assert values["Air temperature"] == f"{found.values[0]:.1f} °C"
     assert f"between {found.low[0]:.1f} °C and {found.high[0]:.1f} °C" in text_of(page).replace("−", "-")
-    assert values["R², random places"] == f"{predictor.random.score:.2f}"
+    assert values["R², random places"] == f"{predictor.random.score:.3f}"
     page.segmented_control(key="predict_what").set_value("uncertainty").run()
     assert not sound(page).error
     page.selectbox(key="predict_variable").set_value("koppen").run()
