@@ -57,6 +57,7 @@ class BuildParameters:
         fine_resolution: of the cells that stand where tiles of datasets are dense, in place of the coarse one.
         dense: so many tiles in a coarse cell are dense.
         bbox: west, south, east, north in degrees: only rows whose centres lie inside; None for the whole Earth.
+        method: of searching, one of :data:`indexer.ann.METHODS`, or ``auto``: by the number of rows.
     """
 
     cell_resolution: int
@@ -69,6 +70,7 @@ class BuildParameters:
     thumbnail_px: int = THUMBNAIL_PX
     jpeg_quality: int = JPEG_QUALITY
     bbox: tuple[float, float, float, float] | None = None
+    method: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse fine cells that are coarser than the coarse ones, by far too many, and no tiles that are dense."""
