@@ -107,7 +107,7 @@ def test_the_shell_and_the_page_see_the_same_job(no_process: list[Path], monkeyp
 
     path = no_process[0]
     build_index(path, pair=StandInPair(), progress=look, cell_resolution=2, tile_resolution=1, bbox=ORDER.bbox)
-    assert len(seen) > 2
+    assert len(seen) >= 2
     for view, building in seen:
         assert view.state == "running"
         assert building["running"]
