@@ -19,9 +19,10 @@ from PIL import Image
 
 from data import atlas
 from data.errors import QueryError
-from data.geo import Floats, cell_to_hex
+from data.geo import Floats, cell_to_hex, great_circle_km
 from indexer.encoder import Vectors
 from indexer.search import SearchIndex
+from indexer.select import pick_spaced
 from indexer.vectors import import_faiss
 
 K_LEAST, K_MOST = 2, 12
@@ -169,14 +170,25 @@ def similarity(vectors: Vectors, one: NDArray[np.bool_], other: NDArray[np.bool_
     return float(vectors[one].mean(axis=0, dtype=np.float64) @ vectors[other].mean(axis=0, dtype=np.float64))
 
 
-def neighbours(vectors: Vectors, places: Floats, ids: NDArray[np.uint64], row: int, *, count: int = 6) -> Graph:
-    """The cells most like one, and the cells most like those, wherever they are."""
+def neighbours(
+    vectors: Vectors, places: Floats, ids: NDArray[np.uint64], row: int, *, count: int = 6, apart_km: float = 0.0
+) -> Graph:
+    """The cells most like one, and the cells most like those.
+
+    Args:
+        vectors: (N, D) of all cells.
+        places: (N, 2) degrees of them.
+        ids: (N,) of them.
+        row: of the cell.
+        count: neighbours of each.
+        apart_km: least distance of neighbours from their cell and from each other; 0 takes the cells next to it.
+    """
     rows: list[int] = [row]
     edges: list[tuple[int, int, float]] = []
     seen: set[tuple[int, int]] = set()
-    first = _nearest(vectors, [row], count)[0]
+    first = _nearest(vectors, places, [row], count, apart_km)[0]
     for ring in ([row], first):
-        for one, found in zip(ring, _nearest(vectors, ring, count), strict=True):
+        for one, found in zip(ring, _nearest(vectors, places, ring, count, apart_km), strict=True):
             for other in found:
                 pair = (min(one, other), max(one, other))
                 if pair in seen:
@@ -242,9 +254,15 @@ def _best(scores: NDArray[np.float32], among: NDArray[np.bool_]) -> int:
     return int(np.argmax(np.where(among, scores, -np.inf))) if among.any() else int(np.argmax(scores))
 
 
-def _nearest(vectors: Vectors, rows: list[int], count: int) -> list[list[int]]:
+def _nearest(vectors: Vectors, places: Floats, rows: list[int], count: int, apart_km: float) -> list[list[int]]:
     """The most similar other cells of some cells, best first."""
     products = vectors[rows] @ vectors.T
     products[np.arange(len(rows)), rows] = -np.inf
-    best = np.argsort(-products, axis=1, kind="stable")[:, : min(count, len(vectors) - 1)]
-    return [list(map(int, found)) for found in best.tolist()]
+    best = np.argsort(-products, axis=1, kind="stable")[:, :-1]  # the cell itself is last
+    if apart_km <= 0:
+        return [list(map(int, ranking[:count])) for ranking in best.tolist()]
+    found = []
+    for row, ranking in zip(rows, best, strict=True):
+        far = ranking[great_circle_km(places[ranking], places[row]) >= apart_km]
+        found.append([int(one) for one in far[pick_spaced(places[far], count, apart_km)]])
+    return found

@@ -104,12 +104,12 @@ def _regions(ready: opened.Ready) -> None:
         rows = [
             f'<tr><td><span style="display:inline-block;width:.8rem;height:.8rem;border-radius:3px;'
             f'background:{regions.COLOURS[fact["region"] - 1]}"></span> {fact["region"]}</td>'
-            f"<td>{100 * fact['share']:.0f} %</td><td>{number_text(fact['temperature'], '°C')}</td>"
-            f"<td>{number_text(fact['precipitation'], 'mm')}</td><td>{climate_name(fact['climate'])}</td></tr>"
+            f"<td>{100 * fact['share']:.0f} %</td><td>{number_text(fact['temperature'], '°C').replace(' ', '&nbsp;')}</td>"
+            f"<td>{number_text(fact['precipitation'], 'mm').replace(' ', '&nbsp;')}</td><td>{climate_name(fact['climate'])}</td></tr>"
             for fact in facts
         ]
         st.html(
-            '<table class="sw-table"><tr><th>Region</th><th>Land</th><th>Mean</th><th>Rain a year</th>'
+            '<table class="sw-table"><tr><th>Region</th><th>Land</th><th>Mean temperature</th><th>Rain a year</th>'
             f"<th>Mostly</th></tr>{''.join(rows)}</table>"
         )
         st.caption("The regions come from the embedding alone; temperature, rain and climate are the atlas's.")
@@ -152,9 +152,10 @@ def _neighbours(ready: opened.Ready) -> None:
     places, ids = opened.places(ready), ready.index.cells()["id"].to_numpy()
     row = int(np.argmin(great_circle_km(places, point)))
     with right:
-        count = st.slider("Neighbours of each", 3, 10, 6, key="explore_n")
+        count = st.slider("Neighbours of each", 3, 10, 5, key="explore_n")
+        apart = st.slider("At least this far apart (km)", 0, 5000, 1000, step=250, key="explore_km")
     with opened.working("Looking for neighbours"):
-        graph = regions.neighbours(opened.vectors(ready), places, ids, row, count=count)
+        graph = regions.neighbours(opened.vectors(ready), places, ids, row, count=count, apart_km=float(apart))
     least, most = min(edge[2] for edge in graph.edges), max(edge[2] for edge in graph.edges)
     lines = [
         [
@@ -174,7 +175,7 @@ def _neighbours(ready: opened.Ready) -> None:
     lon, lat = graph.lonlat[0].tolist()
     with left:
         _map(
-            f"neighbours {row} {count} {ready.name}",
+            f"neighbours {row} {count} {apart} {ready.name}",
             hits=marks,
             lines=lines,
             pins=[{"lon": lon, "lat": lat, "like": True}],
@@ -213,9 +214,10 @@ def _coverage(ready: opened.Ready) -> None:
         one, other = st.columns(2)
         one.metric("Places", f"{found.cells:,}")
         other.metric("Images", f"{found.images:,}")
-        st.dataframe(found.by_continent, hide_index=True, width="stretch")
+        counts = {name: st.column_config.NumberColumn(format="localized") for name in ("Places", "Images")}
+        st.dataframe(found.by_continent, hide_index=True, width="stretch", column_config=counts)
         if found.by_source:
-            st.dataframe(found.by_source, hide_index=True, width="stretch")
+            st.dataframe(found.by_source, hide_index=True, width="stretch", column_config=counts)
         if found.by_year:
             st.bar_chart(found.by_year, x="Year", y="Images", height=160)
 

@@ -84,6 +84,21 @@ def test_the_graph_is_of_nearest_neighbours(vectors: np.ndarray) -> None:
         assert score == pytest.approx(float(products[graph.rows[a], graph.rows[b]]), abs=1e-6)
 
 
+def test_neighbours_may_be_kept_apart(vectors: np.ndarray) -> None:
+    rng = np.random.default_rng(8)
+    places = np.stack([rng.uniform(-180, 180, 600), rng.uniform(-60, 60, 600)], axis=1)
+    ids = np.full(600, 0x841E8A5FFFFFFFF, dtype=np.uint64)
+    graph = regions.neighbours(vectors, places, ids, 17, count=4, apart_km=2000)
+    mine = [b for a, b, _ in graph.edges if a == 0]
+    assert len(mine) >= 4
+    first = [int(graph.rows[b]) for b in mine[:4]]
+    points = [places[17], *places[first]]
+    assert min(float(great_circle_km(a, b)) for n, a in enumerate(points) for b in points[:n]) >= 2000
+    products = vectors @ vectors[17]
+    better = [n for n in np.argsort(-products) if n != 17 and products[n] > products[first[0]]]
+    assert all(float(great_circle_km(places[n], places[17])) < 2000 for n in better)
+
+
 def test_a_map_shows_each_cells_colour_and_nothing_at_sea() -> None:
     colours = np.array([[255, 0, 0], [0, 0, 255]], dtype=np.uint8)
     rows = np.repeat(np.repeat(np.array([[0, -1], [1, 0]], dtype=np.int32), 2, axis=0), 2, axis=1)
