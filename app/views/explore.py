@@ -104,8 +104,8 @@ def _regions(ready: opened.Ready) -> None:
         rows = [
             f'<tr><td><span style="display:inline-block;width:.8rem;height:.8rem;border-radius:3px;'
             f'background:{regions.COLOURS[fact["region"] - 1]}"></span> {fact["region"]}</td>'
-            f"<td>{100 * fact['share']:.0f} %</td><td>{number_text(fact['temperature'], '°C').replace(' ', '&nbsp;')}</td>"
-            f"<td>{number_text(fact['precipitation'], 'mm').replace(' ', '&nbsp;')}</td><td>{climate_name(fact['climate'])}</td></tr>"
+            f"<td>{100 * fact['share']:.0f} %</td><td>{_unbroken(fact['temperature'], '°C')}</td>"
+            f"<td>{_unbroken(fact['precipitation'], 'mm')}</td><td>{climate_name(fact['climate'])}</td></tr>"
             for fact in facts
         ]
         st.html(
@@ -125,6 +125,11 @@ def _regions(ready: opened.Ready) -> None:
         st.caption("Mean similarity of a place of one and a place of the other: 1 is the same, 0 unrelated.")
     with other:
         _two_countries(ready)
+
+
+def _unbroken(value: float, unit: str) -> str:
+    """A value that stays in one line with its unit."""
+    return number_text(value, unit).replace(" ", "&nbsp;")
 
 
 def _two_countries(ready: opened.Ready) -> None:

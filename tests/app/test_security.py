@@ -191,7 +191,7 @@ def test_html_is_never_built_of_a_readers_text() -> None:
         "name",
         "fact",
         "regions",
-        "number_text",
+        "_unbroken",
         "climate_name",
         "letters",
     }
