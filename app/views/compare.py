@@ -43,10 +43,10 @@ def page() -> None:
             for at, (lon, lat) in enumerate(places)
         ]
         opened.map_(data | {"hits": marks}, key=KEY, on_picked=_on_picked)
-    st.query_params.from_dict(
-        {"places": ";".join(f"{number(lon)},{number(lat)}" for lon, lat in places)} if places else {}
-    )
-    st.session_state["compare_written"] = st.query_params.to_dict()
+    link = {"places": ";".join(f"{number(lon)},{number(lat)}" for lon, lat in places)} if places else {}
+    if link != st.query_params.to_dict():
+        st.query_params.from_dict(link)
+    st.session_state["compare_written"] = link
     if len(places) < comparison.LEAST:
         st.info("Choose two to six places: click the map, type a name, or press Compare beside a hit of a search.")
         return

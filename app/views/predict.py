@@ -60,7 +60,8 @@ def page() -> None:
         _worth(predictor, what)
     point = st.session_state["predicted"]
     params = {"variable": name} | ({"at": f"{number(point[0])},{number(point[1])}"} if point else {})
-    st.query_params.from_dict(params)
+    if params != st.query_params.to_dict():
+        st.query_params.from_dict(params)
     st.session_state["predict_written"] = params
 
 
