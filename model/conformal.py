@@ -26,7 +26,7 @@ from model.neighbours import Near
 Floats = NDArray[np.float64]
 LOCAL = 24
 """Neighbours whose errors say how wide an interval is."""
-PRIOR = 8.0
+PRIOR = 1.0
 """Neighbours' worth of the mean error over all places that is mixed in, so that no interval shrinks to nothing."""
 LEVEL = 0.9
 

@@ -131,7 +131,10 @@ class Predictor:
 
     def in_unit(self, values: ArrayLike) -> Floats:
         """Values on the scale of the fit, such as those of :attr:`checks`, in the variable's unit."""
-        return np.asarray(self._inverse(np.asarray(values, dtype=np.float64)), dtype=np.float64)
+        scaled = np.asarray(values, dtype=np.float64)
+        if self._inverse is not identity:  # logarithms of one more than amounts, of which none is negative
+            scaled = np.maximum(scaled, 0.0)
+        return np.asarray(self._inverse(scaled), dtype=np.float64)
 
     def predict(self, lonlat: ArrayLike, *, level: float = LEVEL, features: ArrayLike | None = None) -> Prediction:
         """Predict.
