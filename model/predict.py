@@ -35,7 +35,7 @@ SEED = 2027
 METHODS = ("knn", "ridge")
 PIECE = 65_536
 """Places embedded at once: 64 MB."""
-RECIPE = 1
+RECIPE = 2
 """Counts up when built-in heads are to be fitted anew."""
 
 

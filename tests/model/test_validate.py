@@ -37,7 +37,7 @@ def test_random_folds_keep_one_coordinate_together(places):
     assert np.bincount(fold).tolist() == [240] * 5
 
 
-@pytest.mark.parametrize(("span", "size"), [(300, 10), (9, 2), (0.9, 0.2)])
+@pytest.mark.parametrize(("span", "size"), [(300, 10), (9, 1), (0.9, 0.1)])
 def test_blocks_shrink_with_the_region(span, size):
     rng = np.random.default_rng(3)
     lonlat = rng.uniform(0, span, (500, 2)) * [1, 0.2] + [0.01, 0.01]
@@ -68,7 +68,7 @@ def test_every_place_is_predicted_once_by_a_head_that_had_not_seen_it(places):
     assert check.error == pytest.approx(np.sqrt(((check.truth - check.predicted) ** 2).mean()))
 
 
-def test_blocks_are_harder_and_their_intervals_still_hold(places):
+def test_blocks_are_harder_and_their_intervals_wider(monkeypatch):
     rng = np.random.default_rng(5)
     lonlat = np.stack([rng.uniform(-180, 180, 3000), rng.uniform(-60, 70, 3000)], axis=1)
     x, y = bumps(lonlat)
@@ -80,7 +80,9 @@ def test_blocks_are_harder_and_their_intervals_still_hold(places):
     assert far.score < near.score
     assert far.unfamiliar > 0.3 > near.unfamiliar
     assert near.coverage == pytest.approx(0.9, abs=0.03)
-    assert far.coverage == pytest.approx(0.9, abs=0.1)
+    monkeypatch.setattr("model.validate.far_reach", lambda near, far, level: near)
+    naive = cross_validate(x, y, lonlat, fold, heads=["knn"], kind="regression", split="blocks")["knn"]
+    assert naive.coverage + 0.05 < far.coverage < 0.93  # what the quantile of unfamiliar places is good for
     assert (np.diff(far.far) >= 0).all() and len(far.far) == round(far.unfamiliar * 3000)
 
 
