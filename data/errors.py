@@ -38,8 +38,12 @@ class QueryError(SamewhereError):
     """A search that asks for something the index cannot answer."""
 
 
+class TableError(SamewhereError):
+    """A user's table that is missing, damaged, or from which nothing can be learned."""
+
+
 class HeadError(SamewhereError):
-    """A table, target or head from which nothing can be predicted."""
+    """A head that cannot be fitted, read, or used here."""
 
 
 class MissingDependencyError(SamewhereError):

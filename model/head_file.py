@@ -211,6 +211,7 @@ def _tensors(saved: Saved) -> dict[str, NDArray[Any]]:
     tensors["calibration.scores"] = head.calibration.scores
     if isinstance(head.calibration, Intervals):
         tensors["calibration.errors"] = head.calibration.errors
+        tensors["calibration.spacing"] = head.calibration.spacing
     for check in saved.checks:
         tensors |= {f"{check.split}.truth": check.truth, f"{check.split}.predicted": check.predicted}
     return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
@@ -253,7 +254,8 @@ def _assemble(card: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> S
     if classes:
         calibration = Sets(float(card["temperature"]), scores)
     else:
-        calibration = Intervals(_checked(tensors, "calibration.errors", np.float64, (count,)), scores)
+        errors, spacing = (_checked(tensors, f"calibration.{n}", np.float64, (count,)) for n in ("errors", "spacing"))
+        calibration = Intervals(errors, spacing, scores)
     checks = []
     for entry in card["checks"]:
         split = str(entry["split"])

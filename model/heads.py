@@ -240,8 +240,8 @@ def fit_head(
 
 
 def far_reach(near: float, far: Floats, level: float) -> float:
-    """The quantile of unfamiliar places: at least the familiar ones', which stands in for too few."""
-    return max(near, upper_quantile(far, level)) if len(far) >= FEWEST else near
+    """The quantile of unfamiliar places; that of the familiar ones, which stands in for too few."""
+    return upper_quantile(far, level) if len(far) >= FEWEST else near
 
 
 def r2(truth: Floats, predicted: Floats) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.errors import HeadError
-from data.geo import Floats
+from data.geo import Floats, validate_lonlat
 from data.land import sample_land
 from data.tasks import EXTRA, TASKS, Task, identity, known, targets
 from model.conformal import LEVEL
@@ -33,7 +33,9 @@ Progress = Callable[[float, str], None]
 PLACES, HELD_OUT = 10_000, 2_500
 SEED = 2027
 METHODS = ("knn", "ridge")
-RECIPE = 1
+PIECE = 65_536
+"""Places embedded at once: 64 MB."""
+RECIPE = 2
 """Counts up when built-in heads are to be fitted anew."""
 
 
@@ -129,7 +131,10 @@ class Predictor:
 
     def in_unit(self, values: ArrayLike) -> Floats:
         """Values on the scale of the fit, such as those of :attr:`checks`, in the variable's unit."""
-        return np.asarray(self._inverse(np.asarray(values, dtype=np.float64)), dtype=np.float64)
+        scaled = np.asarray(values, dtype=np.float64)
+        if self._inverse is not identity:  # logarithms of one more than amounts, of which none is negative
+            scaled = np.maximum(scaled, 0.0)
+        return np.asarray(self._inverse(scaled), dtype=np.float64)
 
     def predict(self, lonlat: ArrayLike, *, level: float = LEVEL, features: ArrayLike | None = None) -> Prediction:
         """Predict.
@@ -143,7 +148,14 @@ class Predictor:
             CoordinateError: a coordinate off the globe.
             HeadError: columns are missing, or a level that is none.
         """
-        return self.predict_vectors(self._pair.encode_location(lonlat), level=level, features=features)
+        points = validate_lonlat(lonlat) if np.size(lonlat) else np.empty((0, 2))
+        extra = None if features is None else np.asarray(features, dtype=np.float64)
+        parts = []
+        for start in range(0, max(1, len(points)), PIECE):
+            rows = slice(start, start + PIECE)
+            vectors = self._pair.encode_location(points[rows])
+            parts.append(self.predict_vectors(vectors, level=level, features=None if extra is None else extra[rows]))
+        return parts[0] if len(parts) == 1 else _together(parts)
 
     def predict_vectors(
         self, embeddings: ArrayLike, *, level: float = LEVEL, features: ArrayLike | None = None
@@ -164,6 +176,17 @@ class Predictor:
             sets=found.sets,
             level=level,
         )
+
+
+def _together(parts: list[Prediction]) -> Prediction:
+    """Predictions of one variable, one after the other."""
+
+    def join(name: str) -> Any:
+        columns = [getattr(part, name) for part in parts]
+        return None if columns[0] is None else np.concatenate(columns)
+
+    names = [name for name in Prediction.__dataclass_fields__ if name != "level"]
+    return Prediction(**{name: join(name) for name in names}, level=parts[0].level)
 
 
 FEATURE_WEIGHT = 0.25
