@@ -89,42 +89,47 @@ def draw(rows: Sequence[Row], problems: Sequence[Problem], path: Path, *, own: C
     series = list(dict.fromkeys((row.encoder, row.head) for row in whole))
     tasks = {problem.name: number for number, problem in enumerate(problems)}
     several = len({head for _, head in series}) > 1
+    others = [name for name in dict.fromkeys(encoder for encoder, _ in series) if name not in own]
     figure, axes = plt.subplots(
-        len(splits), 1, figsize=(max(7, 1.5 * len(tasks) + 3), 2.9 * len(splits) + 0.8), squeeze=False, sharex=True
+        len(splits),
+        1,
+        figsize=(max(8.0, 1.5 * len(tasks) + 4), 2.8 * len(splits) + 0.8),
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
     )
-    marks, colours = "osD^vP*X<>ph", plt.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    palette = plt.get_cmap("tab20")
     for axis, split in zip(axes[:, 0], splits, strict=True):
         for number, (encoder, head) in enumerate(series):
             mine = [r for r in whole if (r.split, r.encoder, r.head) == (split, encoder, head)]
-            shift = 0.7 * ((number + 0.5) / len(series) - 0.5)
-            spread = [0.0 if math.isnan(row.main_sd) else row.main_sd for row in mine]
+            shift = 0.8 * ((number + 0.5) / len(series) - 0.5)
             strong = encoder in own
             axis.errorbar(
                 [tasks[row.task] + shift for row in mine],
                 [max(row.main, LOWEST) for row in mine],
-                yerr=spread,
-                fmt=marks[number % len(marks)],
-                color="crimson" if strong else colours[2 * number % 20 + (number // 10)],
-                markersize=7 if strong else 4.5,
+                yerr=[0.0 if math.isnan(row.main_sd) else row.main_sd for row in mine],
+                fmt=MARKS.get(head, "D"),
+                color="crimson" if strong else palette(others.index(encoder) % 20),
+                markersize=8 if strong else 5,
                 zorder=3 if strong else 2,
                 label=f"{encoder}, {head}" if several else encoder,
             )
         axis.axhline(0, color="0.6", linewidth=0.8)
-        axis.set_ylim(LOWEST - 0.05, 1.05)
-        axis.set_title(TITLES[split], fontsize=10)
+        lowest = min((row.main for row in whole if row.split == split), default=0.0)
+        axis.set_ylim(max(lowest, LOWEST) - 0.05, 1.05)
+        axis.set_title(TITLES[split] + (f" (below {LOWEST:g}: drawn there)" if lowest < LOWEST else ""), fontsize=10)
         axis.set_ylabel("R² / accuracy")
         for edge in range(1, len(tasks)):
-            axis.axvline(edge - 0.5, color="0.9", linewidth=0.8)
-    axes[-1, 0].set_xticks(range(len(tasks)), [problem.title for problem in problems], rotation=20, ha="right")
+            axis.axvline(edge - 0.5, color="0.85", linewidth=0.8)
+    axes[-1, 0].set_xticks(range(len(tasks)), [problem.title for problem in problems], rotation=15, ha="right")
     axes[-1, 0].set_xlim(-0.5, len(tasks) - 0.5)
-    figure.suptitle(f"Held-out places; values below {LOWEST:g} are drawn there", fontsize=9)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     with durable(path) as file:
-        figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
+        figure.savefig(file, format="png", dpi=110)
     plt.close(figure)
 
 
+MARKS = {"ridge": "o", "knn": "s", "mlp": "^"}
 LOWEST = -0.5
 
 

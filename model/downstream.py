@@ -262,7 +262,7 @@ def _predict(head: str, shared: Any, vectors: Vectors, problem: Problem, fold: F
         outputs = fit_mlp(vectors[fold.train], values, len(classes), seed=seed, lonlat=problem.lonlat[fold.train])[0](
             vectors[fold.test]
         )
-    return classes[outputs.argmax(axis=1)] if len(classes) else outputs[:, 0]
+    return np.asarray(classes[outputs.argmax(axis=1)] if len(classes) else outputs[:, 0])
 
 
 def _figures(problem: Problem, parts: Sequence[tuple[Fold, NDArray[Any]]]) -> tuple[float, float]:

@@ -107,4 +107,4 @@ def _continents(lonlat: Floats, *, few: float, seed: int) -> list[Fold]:
 def _held(of: NDArray[np.str_]) -> list[str]:
     """Continents that can be held out, of the continent of each place."""
     names, counts = np.unique(of[of != ""], return_counts=True)
-    return names[(counts >= LEAST) & (len(of) - counts >= LEAST)].tolist()
+    return [str(name) for name in names[(counts >= LEAST) & (len(of) - counts >= LEAST)]]

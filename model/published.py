@@ -68,5 +68,5 @@ def _figure(path: Path, number: int, row: dict[str, str]) -> Published:
         mean, sd = float(row["mean"]), float(row["sd"] or "nan")
     except ValueError as error:
         raise HeadError(f"{path}: row {number}: mean and sd should be numbers ({error}).") from error
-    split: Split = row["split"]  # type: ignore[assignment]
+    split: Split = row["split"]
     return Published(row["task"], row["encoder"], split, row["metric"], mean, sd, row["source"])

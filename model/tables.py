@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.geo import Floats
 from model.downstream import WHOLE, Score
 from model.folds import Split
 
@@ -80,10 +81,16 @@ def summarise(scores: Iterable[Score]) -> list[Row]:
     rows = []
     for key, some in found.items():
         main, other = np.array([s.main for s in some]), np.array([s.other for s in some])
-        spread = (lambda v: float(v.std(ddof=1))) if len(some) > 1 else (lambda v: float("nan"))
         places = round(float(np.mean([s.places for s in some])))
-        rows.append(Row(*key, places, len(some), float(main.mean()), spread(main), float(other.mean()), spread(other)))
+        rows.append(
+            Row(*key, places, len(some), float(main.mean()), _spread(main), float(other.mean()), _spread(other))
+        )
     return rows
+
+
+def _spread(values: Floats) -> float:
+    """Standard deviation of a sample; NaN of a single value."""
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 def verdicts(rows: Sequence[Row], *, own: Collection[str]) -> list[Verdict]:

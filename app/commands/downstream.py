@@ -79,13 +79,15 @@ def downstream(
     from app.downstream_tables import as_markdown, put_between
     from model.downstream import evaluate_downstream, steps
     from model.encoders import own_names
+    from model.folds import SPLITS
     from model.published import read_published
     from model.tables import summarise
 
     started = time.monotonic()
     problems = _problems(task, points, paper)
     encoders = _encoders(encoder, checkpoint)
-    heads, splits = [name.value for name in head or [HeadName.ridge]], [name.value for name in split or SplitName]
+    heads = [name.value for name in head or [HeadName.ridge]]
+    splits = [entry for entry in SPLITS if split is None or entry in [name.value for name in split]]
     with _bar(steps(len(encoders), problems, heads, splits, seeds)) as tell:
         scores = evaluate_downstream(encoders, problems, heads=heads, splits=splits, seeds=seeds, progress=tell)
     rows, own = summarise(scores), own_names(encoders)
