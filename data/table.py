@@ -318,7 +318,7 @@ def _check_target(values: NDArray[Any], kind: str, where: str) -> None:
     if kind == "classification":
         names = np.unique(values)
         if len(names) == 1:
-            raise TableError(f"{where}: every row is {names[0]!r}; there must be two classes or more.")
+            raise TableError(f"{where}: every row is {str(names[0])!r}; there must be two classes or more.")
         if len(names) > len(values) / 2:
             raise TableError(
                 f"{where}: {len(names):,} different texts in {len(values):,} places are names, not classes. "

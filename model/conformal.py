@@ -15,7 +15,7 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,10 @@ from model.neighbours import Near
 Floats = NDArray[np.float64]
 LOCAL = 24
 """Neighbours whose errors say how wide an interval is."""
-PRIOR = 8.0
+PRIOR = 1.0
 """Neighbours' worth of the mean error over all places that is mixed in, so that no interval shrinks to nothing."""
+CLOSEST = 4
+"""Neighbours whose mean distance says how far a place is from all that is known."""
 LEVEL = 0.9
 
 
@@ -37,10 +39,12 @@ class Intervals:
 
     Attributes:
         errors: (n,) absolute errors of the training places when left out.
-        scores: (n,) the same over their local mean, ascending.
+        spacing: (n,) mean distances of the training places from their nearest others.
+        scores: (n,) errors over their local mean, ascending.
     """
 
     errors: Floats
+    spacing: Floats
     scores: Floats
 
     @classmethod
@@ -53,14 +57,24 @@ class Intervals:
             near: (n, k) the nearest other places of each.
         """
         errors = np.abs(truth - left_out)
-        made = cls(errors, np.empty(0))
-        return cls(errors, np.sort(errors / made.scale(near)))
+        made = cls(errors, _mean_distance(near), np.empty(0))
+        return replace(made, scores=np.sort(errors / made.scale(near)))
 
     def scale(self, near: Near) -> Floats:
-        """(N,) local mean error around places whose neighbours these are."""
+        """(N,) typical error at places whose neighbours these are.
+
+        It is the mean error around, times the factor by which the place is farther from its neighbours than they are
+        from theirs: errors grow with distance.
+        """
         local = self.errors[near.row[:, :LOCAL]]
         mean = max(float(self.errors.mean()), np.finfo(np.float64).tiny)
-        return np.asarray((local.sum(axis=1) + PRIOR * mean) / (local.shape[1] + PRIOR), dtype=np.float64)
+        error = (local.sum(axis=1) + PRIOR * mean) / (local.shape[1] + PRIOR)
+        usual = self.spacing[near.row[:, :LOCAL]].mean(axis=1)
+        return np.asarray(error * np.maximum(1.0, _mean_distance(near) / np.maximum(usual, 1e-9)), dtype=np.float64)
+
+
+def _mean_distance(near: Near) -> Floats:
+    return np.asarray(near.distance[:, :CLOSEST].mean(axis=1), dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ AUTO = ("knn", "ridge")
 MOST_PLACES = 30_000
 """Places that are fitted on; of more, so many are drawn."""
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-SMALL_GAP = 0.05
+SMALL_GAP = 1.2
+"""Growth of the errors, from random places to blocks, that is not worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -161,15 +162,16 @@ def fit_table(
 def explain_gap(near: Check, far: Check, *, kind: str, block_deg: float) -> str:
     """One sentence on what the two scores of a head mean for a map."""
     measure = "R²" if kind == "regression" else "accuracy"
-    gap = near.score - far.score
-    both = f"{measure} is {near.score:.2f} on random held-out places, {far.score:.2f} in held-out {block_deg:g}° blocks"
+    both = f"{measure} is {near.score:.2f} on held-out random places, {far.score:.2f} in held-out {block_deg:g}° blocks"
+    wrong = (near.error, far.error) if kind == "regression" else (1 - near.score, 1 - far.score)
     if far.score <= 0 and kind == "regression":
         return f"{both}: away from your places the head knows less than their mean; trust the map only near them."
-    if gap < SMALL_GAP:
-        return f"{both}: hardly less, so the map should hold about as well where you have no places."
+    if wrong[1] <= SMALL_GAP * max(wrong[0], 1e-12):
+        return f"{both}: errors hardly grow, so the map should hold about as well where you have no places."
+    growth = f"{wrong[1] / max(wrong[0], 1e-12):.1f} times " + ("as large" if kind == "regression" else "as frequent")
     return (
-        f"{both}: {gap:.2f} of the first comes from close neighbours of the held-out places; expect the second where "
-        "you have none nearby."
+        f"{both}: errors are {growth} where no neighbour gives the answer away; expect the second where you have no "
+        "places nearby."
     )
 
 

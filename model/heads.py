@@ -89,8 +89,8 @@ class Head:
         """(N, D) embeddings to (N,) float64 values, or to classes as they were given."""
         outputs = self._outputs(np.asarray(features, dtype=np.float32))
         if self.kind == "regression":
-            return outputs[:, 0]
-        return np.asarray(self.classes)[outputs.argmax(axis=1)]
+            return np.asarray(outputs[:, 0])
+        return np.asarray(np.asarray(self.classes)[outputs.argmax(axis=1)])
 
     def predict_proba(self, features: ArrayLike) -> Floats:
         """(N, D) embeddings to (N, C) calibrated probabilities, classes in the order of :attr:`classes`.
@@ -240,8 +240,8 @@ def fit_head(
 
 
 def far_reach(near: float, far: Floats, level: float) -> float:
-    """The quantile of unfamiliar places: at least the familiar ones', which stands in for too few."""
-    return max(near, upper_quantile(far, level)) if len(far) >= FEWEST else near
+    """The quantile of unfamiliar places; that of the familiar ones, which stands in for too few."""
+    return upper_quantile(far, level) if len(far) >= FEWEST else near
 
 
 def r2(truth: Floats, predicted: Floats) -> float:

@@ -35,7 +35,7 @@ SEED = 2027
 METHODS = ("knn", "ridge")
 PIECE = 65_536
 """Places embedded at once: 64 MB."""
-RECIPE = 1
+RECIPE = 2
 """Counts up when built-in heads are to be fitted anew."""
 
 
@@ -99,7 +99,14 @@ class Predictor:
     """
 
     def __init__(self, saved: Saved, pair: EncoderPair) -> None:
-        """Take a head and the pair it belongs to; :func:`load_predictor` is the usual way here."""
+        """Take a head and the pair it belongs to; :func:`load_predictor` is the usual way here.
+
+        Raises:
+            HeadError: the pair's embeddings have another length.
+        """
+        width, dim = saved.head.places.points.shape[1], pair.dim + len(saved.about.get("features", ()))
+        if width != dim:
+            raise HeadError(f"The head of {saved.name} takes {width} numbers, {pair.name} gives {dim}. Fit it again.")
         self.saved, self._pair = saved, pair
         self.method = saved.head.method
         self.checks = saved.checks
@@ -131,7 +138,10 @@ class Predictor:
 
     def in_unit(self, values: ArrayLike) -> Floats:
         """Values on the scale of the fit, such as those of :attr:`checks`, in the variable's unit."""
-        return np.asarray(self._inverse(np.asarray(values, dtype=np.float64)), dtype=np.float64)
+        scaled = np.asarray(values, dtype=np.float64)
+        if self._inverse is not identity:  # logarithms of one more than amounts, of which none is negative
+            scaled = np.maximum(scaled, 0.0)
+        return np.asarray(self._inverse(scaled), dtype=np.float64)
 
     def predict(self, lonlat: ArrayLike, *, level: float = LEVEL, features: ArrayLike | None = None) -> Prediction:
         """Predict.

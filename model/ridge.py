@@ -40,6 +40,59 @@ class Ridge:
         return np.asarray(features @ self.weights + self.offset, dtype=np.float64)
 
 
+class Spectrum:
+    """Features taken apart once, for any number of targets that stand beside them."""
+
+    def __init__(self, features: NDArray[np.floating]) -> None:
+        """Take (n, D) features."""
+        x = np.asarray(features, dtype=np.float64)
+        self.centre = x.mean(axis=0)
+        x = x - self.centre
+        square, self.turn = np.linalg.eigh(x.T @ x)  # (D,) ascending, (D, D)
+        self.square = np.maximum(square, 0.0)
+        self.turned = x @ self.turn  # (n, D)
+        self._pulls: dict[float, Floats] = {}
+
+    def fit(self, targets: Floats, *, strengths: Sequence[float] = STRENGTHS) -> tuple[Ridge, Floats]:
+        """As :func:`fit_ridge`, of (n, T) targets. The error has one valley over the strengths, so not all are tried.
+
+        Raises:
+            ValueError: there is no strength.
+        """
+        mean = targets.mean(axis=0)
+        y = targets - mean
+        across = self.turned.T @ y  # (D, T)
+        tried: dict[int, tuple[float, Floats, Floats]] = {}
+
+        def error(number: int) -> float:
+            if number not in tried:
+                strength = strengths[number]
+                weights = across / (self.square + strength)[:, None]
+                left_out = y - (y - self.turned @ weights) / np.maximum(1 - self._pull(strength), 1e-12)[:, None]
+                tried[number] = float(((left_out - y) ** 2).mean()), weights, left_out
+                for worse in sorted(tried, key=lambda other: tried[other][0])[1:]:
+                    tried[worse] = tried[worse][0], np.empty(0), np.empty(0)  # only the best one's arrays are needed
+            return tried[number][0]
+
+        if not len(strengths):
+            raise ValueError("strengths is empty")
+        step = max(1, len(strengths) // 6)
+        best = min(range(0, len(strengths), step), key=error)
+        while step > 1:
+            step = (step + 1) // 2
+            best = min({max(0, best - step), best, min(len(strengths) - 1, best + step)}, key=error)
+        _, weights, left_out = tried[best]
+        weights = self.turn @ weights
+        return Ridge(weights, mean - self.centre @ weights, float(strengths[best])), left_out + mean
+
+    def _pull(self, strength: float) -> Floats:
+        """How much each place pulls on its own output, (n,); the 1/n is the offset's."""
+        if strength not in self._pulls:
+            pull = 1 / len(self.turned) + (self.turned**2) @ (1 / (self.square + strength))
+            self._pulls[strength] = np.asarray(pull, dtype=np.float64)
+        return self._pulls[strength]
+
+
 def fit_ridge(
     features: NDArray[np.floating], targets: Floats, *, strengths: Sequence[float] = STRENGTHS
 ) -> tuple[Ridge, Floats]:
@@ -53,24 +106,4 @@ def fit_ridge(
     Returns:
         The ridge, and (n, T) its outputs for each place when that place is left out.
     """
-    x = np.asarray(features, dtype=np.float64)
-    centre, mean = x.mean(axis=0), targets.mean(axis=0)
-    x, y = x - centre, targets - mean
-    square, turn = np.linalg.eigh(x.T @ x)  # (D,) ascending, (D, D)
-    square = np.maximum(square, 0.0)
-    turned = x @ turn  # (n, D)
-    across = turned.T @ y  # (D, T)
-    best: tuple[float, float, Floats, Floats] | None = None
-    for strength in strengths:
-        weights = across / (square + strength)[:, None]
-        # How much a place pulls on its own output; the 1/n is the offset's.
-        leverage = 1 / len(x) + (turned**2 / (square + strength)).sum(axis=1)
-        left_out = y - (y - turned @ weights) / np.maximum(1 - leverage, 1e-12)[:, None]
-        error = float(((left_out - y) ** 2).mean())
-        if best is None or error < best[0]:
-            best = error, strength, weights, left_out
-    if best is None:
-        raise ValueError("strengths is empty")
-    _, strength, weights, left_out = best
-    weights = turn @ weights
-    return Ridge(weights, mean - centre @ weights, float(strength)), left_out + mean
+    return Spectrum(features).fit(targets, strengths=strengths)

@@ -191,7 +191,7 @@ def summarise(
         value, error = float((truth == predicted).mean()), macro_f1(truth, predicted)
     else:
         value, error = r2(truth, predicted), float(np.sqrt(((truth - predicted) ** 2).mean()))
-    coverage = float((score <= reach).mean())
+    coverage = float(((score <= reach) & np.isfinite(score)).mean())  # a class never seen is in no set
     far = np.sort(np.minimum(score[unfamiliar], np.finfo(np.float32).max))
     return Check(split, value, error, coverage, float(unfamiliar.mean()), truth, predicted, far)
 

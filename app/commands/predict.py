@@ -203,7 +203,10 @@ def _print(predictor: Predictor, found: Prediction, lonlat: Floats) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from data.land import is_land
+
     variable = predictor.variable
+    sea = ~is_land(lonlat[:SHOWN]) & variable.builtin
     share = f"{100 * found.level:g} %"
     table = Table(box=box.SIMPLE)
     for name in ("lon", "lat", variable.title + (f", {variable.unit}" if variable.unit else "")):
@@ -214,7 +217,7 @@ def _print(predictor: Predictor, found: Prediction, lonlat: Floats) -> None:
     table.add_column("", no_wrap=True)
     for row in range(min(len(lonlat), SHOWN)):
         place = [f"{lonlat[row, 0]:.3f}", f"{lonlat[row, 1]:.3f}"]
-        flag = "unfamiliar" if found.unfamiliar[row] else ""
+        flag = ", ".join(["unfamiliar"] * bool(found.unfamiliar[row]) + ["at sea"] * bool(sea[row]))
         if found.labels is None or found.probabilities is None or found.sets is None:
             figures = [f"{found.values[row]:,.4g}", f"{found.low[row]:,.4g} … {found.high[row]:,.4g}"]
         else:
@@ -224,6 +227,8 @@ def _print(predictor: Predictor, found: Prediction, lonlat: Floats) -> None:
     Console().print(table)
     if len(lonlat) > SHOWN:
         typer.echo(f"… and {len(lonlat) - SHOWN:,} more; --out writes them all.")
+    if sea.any():
+        typer.echo("Built-in variables were fitted on land: at sea, take them with salt.")
     typer.echo(scores_line(predictor))
 
 
@@ -266,6 +271,7 @@ def progress_line() -> Iterator[Callable[[float, str], None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0, visible=False)
         yield lambda share, what: bar.update(task, completed=share, description=what, visible=True)
