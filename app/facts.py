@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.conditions import climate_name
+from app.url_state import CONTINENTS
 from data import atlas
 from data.geo import Floats
 
@@ -37,11 +38,19 @@ def climates_of(lonlat: Floats) -> list[str]:
     return [climate_name(code) if code else "" for code in atlas.koppen(lonlat).tolist()]
 
 
+def class_name(predictor: Predictor, name: str) -> str:
+    """A class in words: climates, countries and continents by their names, a reader's own as they are."""
+    if not predictor.variable.builtin:
+        return name
+    names = {"country": atlas.countries(), "continent": CONTINENTS}.get(predictor.variable.name, {})
+    return names.get(name, climate_name(name))
+
+
 def prediction_text(predictor: Predictor, found: Prediction, row: int) -> str:
     """One prediction: value and interval, or the class and its probability."""
     if found.labels is not None and found.probabilities is not None:
         share = float(found.probabilities[row].max())
-        text = f"{climate_name(str(found.labels[row]))}, {100 * share:.0f} %"
+        text = f"{class_name(predictor, str(found.labels[row]))}, {100 * share:.0f} %"
     else:
         unit = predictor.variable.unit
         low, high = number_text(float(found.low[row])), number_text(float(found.high[row]))

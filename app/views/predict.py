@@ -9,7 +9,6 @@ import numpy as np
 import streamlit as st
 
 from app import actions, mapped, opened, resources
-from app.conditions import climate_name
 from app.facts import number_text
 from app.field_image import Legend
 from app.gallery import lonlat_text
@@ -185,7 +184,7 @@ def _classes(predictor: Predictor, found: mapped.Mapped) -> None:
     shown = found.classes[:MOST_CLASSES]
     if predictor.variable.builtin:
         spots = "".join(
-            f'<span class="sw-spot"><i style="background:{colour}"></i>{climate_name(name)} {100 * share:.0f} %</span>'
+            f'<span class="sw-spot"><i style="background:{colour}"></i>{class_name(predictor, name)} {100 * share:.0f} %</span>'
             for name, colour, share in shown
         )
         st.html(f'<div class="sw-spots">{spots}</div>')
@@ -209,10 +208,11 @@ def _here(predictor: Predictor) -> None:
     variable = predictor.variable
     with st.container(border=True):
         if one.labels is not None and one.probabilities is not None:
-            st.metric(variable.title, climate_name(str(one.labels[0])))
+            st.metric(variable.title, class_name(predictor, str(one.labels[0])))
             best = np.argsort(-one.probabilities[0])[:3].tolist()
             chances = "; ".join(
-                f"{climate_name(variable.classes[n])} {100 * float(one.probabilities[0, n]):.0f} %" for n in best
+                f"{class_name(predictor, variable.classes[n])} {100 * float(one.probabilities[0, n]):.0f} %"
+                for n in best
             )
             st.write(f"Most likely: {chances}.")
         else:
@@ -312,7 +312,7 @@ def _recalls(predictor: Predictor) -> None:
         mine = check.truth == number_
         if mine.any():
             right = float((check.predicted[mine] == number_).mean())
-            rows.append({"Class": climate_name(name), "Places": int(mine.sum()), "Recognised": 100 * right})
+            rows.append({"Class": class_name(predictor, name), "Places": int(mine.sum()), "Recognised": 100 * right})
     rows.sort(key=lambda row: -row["Places"])
     bar = st.column_config.ProgressColumn("Recognised", format="%.0f %%", min_value=0.0, max_value=100.0)
     st.dataframe(rows, hide_index=True, width="stretch", column_config={"Recognised": bar})

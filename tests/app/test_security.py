@@ -192,6 +192,8 @@ def test_html_is_never_built_of_a_readers_text() -> None:
         "fact",
         "regions",
         "_unbroken",
+        "class_name",
+        "predictor",
         "climate_name",
         "letters",
     }
