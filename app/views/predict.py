@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import actions, mapped, opened, resources
-from app.facts import number_text
+from app.facts import class_name, number_text
 from app.field_image import Legend
 from app.gallery import lonlat_text
 from app.map_view import plain_map
@@ -184,8 +184,8 @@ def _classes(predictor: Predictor, found: mapped.Mapped) -> None:
     shown = found.classes[:MOST_CLASSES]
     if predictor.variable.builtin:
         spots = "".join(
-            f'<span class="sw-spot"><i style="background:{colour}"></i>{class_name(predictor, name)} {100 * share:.0f} %</span>'
-            for name, colour, share in shown
+            f'<span class="sw-spot"><i style="background:{colour}"></i>{name} {100 * share:.0f} %</span>'
+            for name, colour, share in ((class_name(predictor, name), colour, share) for name, colour, share in shown)
         )
         st.html(f'<div class="sw-spots">{spots}</div>')
     else:

@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Locator, Page, Request, expect, sync_playwright
 
+from app import resources
 from indexer.build import build_index
 from tests.app.conftest import CELL_RESOLUTION, TILE_RESOLUTION
 from tests.app.files import bad_files, blue_marble_patch, table_of
@@ -48,11 +49,23 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``SAMEWHERE_HOME`` with a small index of the shipped checkpoint."""
+    """A ``SAMEWHERE_HOME`` with a small index of the shipped checkpoint, and heads that were fitted on few places."""
+    import model.predict
     from model import load
 
     home = tmp_path_factory.mktemp("browser-home")
-    build_index(home / "index", pair=load(), cell_resolution=CELL_RESOLUTION, tile_resolution=TILE_RESOLUTION)
+    pair = load()
+    build_index(home / "index", pair=pair, cell_resolution=CELL_RESOLUTION, tile_resolution=TILE_RESOLUTION)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAMEWHERE_HOME", str(home))
+        patch.setattr(model.predict, "PLACES", 1200)
+        patch.setattr(model.predict, "HELD_OUT", 300)
+        for cache in (model.predict._places.cache_clear, model.predict._encoded.clear):
+            cache()
+        for name in resources.PREDICTED:
+            model.predict.load_predictor(name, pair)
+        for cache in (model.predict._places.cache_clear, model.predict._encoded.clear):
+            cache()
     return home
 
 
@@ -323,7 +336,7 @@ def test_a_drawn_area_filters(visit: Visit) -> None:
 
 
 def test_a_click_predicts_and_a_table_is_fitted(visit: Visit) -> None:
-    frame = visit.open("/predict?variable=temperature", within_ms=4 * SLOW_MS)  # its head is fitted first
+    frame = visit.open("/predict?variable=temperature", within_ms=2 * SLOW_MS)
     expect(visit.page.get_by_text("Click the map, or type a place")).to_be_visible(timeout=3 * SLOW_MS)
     expect(frame.locator("#map")).to_have_attribute("data-field", "shown", timeout=SLOW_MS)
     click_map(frame, 0.306, 0.608)

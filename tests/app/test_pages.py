@@ -179,14 +179,15 @@ def test_an_empty_comparison_teaches(home: Path) -> None:
 
 
 @pytest.fixture
-def few_places(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_places(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Built-in heads of few places, so that they are fitted in a second."""
     import model.predict
 
     monkeypatch.setattr(model.predict, "PLACES", 1500)
     monkeypatch.setattr(model.predict, "HELD_OUT", 300)
-    model.predict._places.cache_clear()
-    model.predict._encoded.clear()
+    for clear in (model.predict._places.cache_clear, model.predict._encoded.clear):
+        clear()
+        request.addfinalizer(clear)
 
 
 def test_a_variable_is_predicted_with_its_interval(home: Path, few_places: None) -> None:
