@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def test_an_empty_comparison_teaches(home: Path) -> None:
 
 
 @pytest.fixture
-def few_places(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def few_places(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Built-in heads of few places, so that they are fitted in a second."""
     import model.predict
 
@@ -187,7 +188,9 @@ def few_places(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
     monkeypatch.setattr(model.predict, "HELD_OUT", 300)
     for clear in (model.predict._places.cache_clear, model.predict._encoded.clear):
         clear()
-        request.addfinalizer(clear)
+    yield
+    for clear in (model.predict._places.cache_clear, model.predict._encoded.clear):
+        clear()
 
 
 def test_a_variable_is_predicted_with_its_interval(home: Path, few_places: None) -> None:
