@@ -47,6 +47,15 @@ SHOTS: dict[str, tuple[str, tuple[int, int], str]] = {
     "models-phone": ("/models", NARROW, "light"),
 }
 """Name, link (with what to press on the page behind #), (width, height) in pixels, colour scheme."""
+LAST = {
+    "compare": "What differs most",
+    "predict": "On places it had not seen",
+    "explore": "Alike is coloured alike",
+    "jobs": "All jobs and indexes",
+    "models": "Models & data",
+}
+"""The heading of each page that is drawn last."""
+PATIENCE_MS = 180_000
 DRAWING_MS = 6000
 """Long enough for software rendering to end."""
 WHOLE = ("-phone", "compare", "explore-regions")
@@ -76,10 +85,11 @@ def take(page: Page, url: str, link: str, path: Path, *, whole: bool) -> None:
     """One picture, once the page rests."""
     path_, _, press = link.partition("#")
     page.goto(url + path_)
-    if path_.startswith("/?"):
-        page.locator("button.card").first.wait_for(timeout=90_000)
-    else:
-        page.get_by_role("heading", level=4).or_(page.locator("h1")).first.wait_for(timeout=90_000)
+    name = path_.strip("/").partition("?")[0]
+    if name in LAST:
+        page.get_by_role("heading", name=LAST[name]).wait_for(timeout=PATIENCE_MS)
+    elif "?" in path_:
+        page.locator("button.card").first.wait_for(timeout=PATIENCE_MS)
     if press:
         page.get_by_text(press, exact=True).first.click()
     page.wait_for_timeout(DRAWING_MS)
