@@ -164,8 +164,8 @@ def find(index: SearchIndex, rows: NDArray[np.int32], asked: PageQuery, query: Q
     """
     notes = []
     where, min_km = where_of(asked), float(asked.min_km_used)
-    places = query.places or tuple(leaf for sign, leaf in query.leaves() if sign > 0 and leaf.kind == "tile")
-    if not places:
+    placed = bool(query.places) or any(sign > 0 and leaf.kind == "tile" for sign, leaf in query.leaves())
+    if not placed:
         notes.append(
             "The image carries no coordinates, so distances from it cannot be told."
             if query.kind == "image"
