@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs, resources, worker
+from app.facts import number_text
 from app.ingredients import Ingredient, Vote
 from data import atlas
 from indexer import Query, SearchIndex
@@ -199,8 +200,9 @@ def test_a_variable_is_predicted_with_its_interval(home: Path, few_places: None)
     values = {metric.label: metric.value for metric in page.metric}
     predictor = resources.predictor(resources.get_ready(), "temperature")
     found = predictor.predict(np.array([[12.49, 41.89]]))
-    assert values["Air temperature"] == f"{found.values[0]:.1f} °C"
-    assert f"between {found.low[0]:.1f} °C and {found.high[0]:.1f} °C" in text_of(page).replace("−", "-")
+    value, low, high = (number_text(float(end[0]), "°C") for end in (found.values, found.low, found.high))
+    assert values["Air temperature"] == value
+    assert f"between {low} and {high}" in text_of(page)
     assert values["R², random places"] == f"{predictor.random.score:.3f}"
     page.segmented_control(key="predict_what").set_value("uncertainty").run()
     assert not sound(page).error
