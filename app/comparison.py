@@ -92,7 +92,7 @@ def distances_km(lonlat: Floats) -> Floats:
 def _ranks(name: str, values: Floats) -> Floats:
     """Share of land with a lower value; of equal ones half counts."""
     land = _land_values(name)
-    low, high = (np.searchsorted(land, values, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    low, high = (np.searchsorted(land, values, side=side) for side in ("left", "right"))
     shares = (low + high) / (2 * len(land))
     return np.where(np.isfinite(values), shares, np.nan)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
@@ -215,7 +216,7 @@ def _label(hit: Hit) -> str:
 
 
 def _downloads(answer: Answer) -> None:
-    files = {
+    files: dict[str, tuple[Callable[[], str | bytes], str, str]] = {
         "CSV": (partial(hits_to_csv, answer.hits), "samewhere.csv", "text/csv"),
         "GeoJSON": (lambda: json.dumps(hits_to_geojson(answer.hits)), "samewhere.geojson", "application/geo+json"),
         "GeoParquet": (partial(exports.geoparquet, answer.hits), "samewhere.parquet", "application/octet-stream"),
