@@ -253,7 +253,8 @@ class RowFilter:
             by = self._by_duckdb if _is_text(self._type(one.column)) else self._by_numbers
             passing &= by(one, value, numbers)
         chosen = np.flatnonzero(passing) if numbers is None else numbers[passing]
-        found = ascending(chosen) if len(chosen) * _SPARSE <= count else RowSet.from_mask(passing)
+        sparse = numbers is not None or len(chosen) * _SPARSE <= count  # a mask of a few rows is none of all
+        found = ascending(chosen) if sparse else RowSet.from_mask(passing)
         return found if rows is None or few else rows & found
 
     def _by_numbers(self, one: Compare, value: Any, rows: Rows | None) -> Mask:

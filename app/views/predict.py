@@ -208,7 +208,12 @@ def _here(predictor: Predictor) -> None:
     variable = predictor.variable
     with st.container(border=True):
         if one.labels is not None and one.probabilities is not None:
-            st.metric(variable.title, class_name(predictor, str(one.labels[0])))
+            st.caption(variable.title)
+            name = class_name(predictor, str(one.labels[0]))
+            if variable.builtin:
+                st.markdown(f"#### {name}")
+            else:
+                st.text(name)
             best = np.argsort(-one.probabilities[0])[:3].tolist()
             chances = "; ".join(
                 f"{class_name(predictor, variable.classes[n])} {100 * float(one.probabilities[0, n]):.0f} %"
