@@ -235,7 +235,7 @@ def test_all_together_as_one_by_one(where: Where, folder: Path) -> None:
 
 
 def test_many_of_few_rows(folder: Path) -> None:
-    """A box leaves less than a quarter of the rows and more than a sixteenth pass: row numbers, not a mask of the few."""
+    """A box leaves less than a quarter of the rows and more than a sixteenth pass: no mask of the few."""
     filter_, rows = world(folder)
     where = Where(bbox=BBox(0, 0, 13, 43), compare=(Compare("cloud_percent", "!=", 0.0),))
     expected = brute(rows, where)
