@@ -11,7 +11,19 @@ import sys
 
 import typer
 
-from app.commands import data_pull, data_stac, dataset, evaluate, index, models, search, train
+from app.commands import (
+    data_pull,
+    data_stac,
+    dataset,
+    downstream,
+    evaluate,
+    fit,
+    index,
+    models,
+    predict,
+    search,
+    train,
+)
 from data.errors import SamewhereError
 
 app = typer.Typer(
@@ -26,6 +38,9 @@ app = typer.Typer(
 app.add_typer(index.app, name="index")
 app.command(name="search", epilog=search.EPILOG)(search.search)
 app.command(name="train", epilog=train.EPILOG)(train.train)
+app.command(name="predict", epilog=predict.EPILOG)(predict.predict)
+app.command(name="fit", epilog=fit.EPILOG)(fit.fit)
+evaluate.app.command(name="downstream", epilog=downstream.EPILOG)(downstream.downstream)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
 dataset.app.command(name="pull", epilog=data_pull.EPILOG)(data_pull.pull)

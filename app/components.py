@@ -17,16 +17,43 @@ FRONTEND = Path(__file__).parent / "frontend"
 MAP, GALLERY = "flat_map", "gallery"
 
 
-def flat_map(data: dict[str, Any], *, on_picked: Callable[[], None], on_selected: Callable[[], None]) -> None:
-    """Mount the flat map. ``picked`` brings ``{lon, lat}`` of a click, ``selected`` the id of a hit: :func:`event`."""
+def flat_map(
+    data: dict[str, Any],
+    *,
+    on_picked: Callable[[], None],
+    on_selected: Callable[[], None] | None = None,
+    on_drawn: Callable[[], None] | None = None,
+    key: str = MAP,
+) -> None:
+    """Mount the flat map.
+
+    ``picked`` brings ``{lon, lat}`` of a click, ``selected`` the id of a hit, ``drawn`` the corners of an area:
+    :func:`event` reads them.
+    """
     _renderer(MAP, "map_bridge", '<div class="map-frame"></div>')(
-        key=MAP, data=data, on_picked_change=on_picked, on_selected_change=on_selected
+        key=key,
+        data=data,
+        on_picked_change=on_picked,
+        on_selected_change=on_selected or _ignore,
+        on_drawn_change=on_drawn or _ignore,
     )
 
 
-def gallery(data: dict[str, Any], *, on_selected: Callable[[], None]) -> None:
-    """Mount the gallery of hits. ``selected`` brings the id of a card."""
-    _renderer(GALLERY, "gallery", '<div class="cards"></div>')(key=GALLERY, data=data, on_selected_change=on_selected)
+def gallery(
+    data: dict[str, Any],
+    *,
+    on_selected: Callable[[], None],
+    on_voted: Callable[[], None] | None = None,
+    key: str = GALLERY,
+) -> None:
+    """Mount the gallery of hits. ``selected`` brings the id of a card, ``voted`` ``{id, vote}``, 1 or -1."""
+    _renderer(GALLERY, "gallery", '<div class="cards"></div>')(
+        key=key, data=data, on_selected_change=on_selected, on_voted_change=on_voted or _ignore
+    )
+
+
+def _ignore() -> None:
+    """Nobody listens."""
 
 
 def event(component: str, name: str) -> Any:

@@ -45,11 +45,15 @@ class Legend:
         low: score of the darkest colour; lower scores have it too.
         high: score of the brightest colour.
         colours: ``#rrggbb`` from low to high.
+        by_rank: whether equal steps of colour are equal areas of land rather than equal steps of score.
+        middle: score in the middle of the colours.
     """
 
     low: float
     high: float
     colours: tuple[str, ...]
+    by_rank: bool = False
+    middle: float | None = None
 
 
 def pixel_lonlat(side_px: int) -> Floats:
@@ -112,12 +116,12 @@ def kept_pixel_rows(cells: Cells, folder: Path, *, side_px: int = SIDE_PX) -> ND
 
 
 @functools.cache
-def palette() -> NDArray[np.uint8]:
+def palette(colours: str = COLOURS) -> NDArray[np.uint8]:
     """Colours of the levels: (LEVELS, 4) uint8 RGBA. The darkest are the most transparent."""
     from matplotlib import colormaps
 
     step = np.linspace(0, 1, LEVELS)
-    rgba: NDArray[np.float64] = np.asarray(colormaps[COLOURS](0.08 + 0.92 * step), dtype=np.float64)
+    rgba: NDArray[np.float64] = np.asarray(colormaps[colours](0.08 + 0.92 * step), dtype=np.float64)
     rgba[:, 3] = 0.68 + 0.24 * step  # enough to darken ice, which would otherwise look bright
     return np.asarray(np.rint(rgba * 255), dtype=np.uint8)
 
@@ -136,26 +140,68 @@ def levels(scores: NDArray[np.float32], low: float, high: float) -> NDArray[np.u
     return np.asarray(np.clip(np.rint(part * (LEVELS - 1)), 0, LEVELS - 1), dtype=np.uint8)
 
 
-def draw_field(scores: NDArray[np.float32], rows: NDArray[np.int32]) -> tuple[bytes, Legend]:
+def draw_field(scores: NDArray[np.float32], rows: NDArray[np.int32], *, by_rank: bool = False) -> tuple[bytes, Legend]:
     """Draw the field.
 
     Args:
         scores: (N,) of the cells.
         rows: (H, W) row number of the cell that each pixel shows, -1 for none.
+        by_rank: colour by the share of cells that score lower; by default, by the score itself.
 
     Returns:
         A palette PNG with transparency, and its legend.
     """
     low, high = limits(scores)
+    middle = None
     # One more level, the last, is transparent; -1 picks it.
-    level = np.append(levels(scores, low, high), np.uint8(LEVELS))
-    colours = np.vstack([palette(), np.zeros((1, 4), dtype=np.uint8)])
+    if by_rank and len(scores):
+        low, middle = float(scores.min()), float(np.median(scores))
+        level = np.append(levels(_ranks(scores), 0.0, 1.0), np.uint8(LEVELS))
+    else:
+        level = np.append(levels(scores, low, high), np.uint8(LEVELS))
+    return _picture(level, rows, COLOURS), Legend(low, high, _shown(COLOURS), by_rank, middle)
+
+
+def draw_values(
+    values: NDArray[np.floating], rows: NDArray[np.int32], *, low: float, high: float, colours: str = "cividis"
+) -> tuple[bytes, Legend]:
+    """Draw values of the cells between two bounds; cells without a value stay transparent.
+
+    Args:
+        values: (N,) of the cells.
+        rows: (H, W) row number of the cell that each pixel shows, -1 for none.
+        low: value of the first colour; lower ones have it too.
+        high: value of the last colour.
+        colours: name of a perceptually uniform scale.
+    """
+    high = high if high > low else low + 1e-6
+    known = np.isfinite(values)
+    level = np.full(len(values) + 1, LEVELS, dtype=np.uint8)
+    level[:-1][known] = levels(np.asarray(values, dtype=np.float32)[known], low, high)
+    return _picture(level, rows, colours), Legend(low, high, _shown(colours))
+
+
+def _picture(level: NDArray[np.uint8], rows: NDArray[np.int32], scale: str) -> bytes:
+    """A palette PNG of levels by cell, the last of them for no cell."""
+    colours = np.vstack([palette(scale), np.zeros((1, 4), dtype=np.uint8)])
     picture = Image.fromarray(level[rows])
     picture.putpalette(colours[:, :3].tobytes())
     out = io.BytesIO()
     picture.save(out, format="PNG", transparency=colours[:, 3].tobytes(), compress_level=6)
-    shown = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b, _ in palette()[:: LEVELS // 8].tolist())
-    return out.getvalue(), Legend(low, high, (*shown, "#{:02x}{:02x}{:02x}".format(*palette()[-1, :3].tolist())))
+    return out.getvalue()
+
+
+def _shown(scale: str) -> tuple[str, ...]:
+    """Colours of the legend, low to high."""
+    shown = [*palette(scale)[:: LEVELS // 8].tolist(), palette(scale)[-1].tolist()]
+    return tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b, _ in shown)
+
+
+def _ranks(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The share of cells that score lower, 0…1."""
+    ranks = np.empty(len(scores), dtype=np.float32)
+    ranks[np.argsort(scores, kind="stable")] = np.linspace(0, 1, len(scores), dtype=np.float32)
+    return ranks
 
 
 def data_url(content: bytes, mime: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.answer import Answer
@@ -13,12 +13,13 @@ def lonlat_text(lon: float, lat: float) -> str:
     return f"{abs(lat):.2f}° {'S' if lat < 0 else 'N'}, {abs(lon):.2f}° {'W' if lon < 0 else 'E'}"
 
 
-def cards(answer: Answer, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def cards(answer: Answer, names: Mapping[str, str], facts: Sequence[Sequence[str]] = ()) -> list[dict[str, Any]]:
     """What each card shows.
 
     Args:
         answer: the hits and their pictures.
         names: country names by alpha-3 code.
+        facts: further lines of each card.
     """
     return [
         {
@@ -30,6 +31,7 @@ def cards(answer: Answer, names: Mapping[str, str]) -> list[dict[str, Any]]:
             "score": hit.score,
             "score_text": f"{hit.score:.2f}",
             "thumbnail": thumbnail,
+            "facts": list(facts[number]) if facts else [],
         }
-        for hit, thumbnail in zip(answer.hits, answer.thumbnails, strict=True)
+        for number, (hit, thumbnail) in enumerate(zip(answer.hits, answer.thumbnails, strict=True))
     ]

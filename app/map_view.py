@@ -8,11 +8,13 @@ from the same answer, in the same colours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.answer import Answer
 from app.field_image import MERCATOR_LAT_DEG
 from app.gallery import lonlat_text
+from app.ingredients import LonLat
 from app.url_state import PageQuery
 from data.geo import cell_boundary
 
@@ -53,27 +55,63 @@ def hit_marks(answer: Answer | None) -> list[dict[str, Any]]:
 
 
 def flat_map(
-    answer: Answer | None, asked: PageQuery, *, page: str, hint: str, first: str | None = None
+    answer: Answer | None,
+    asked: PageQuery,
+    *,
+    page: str,
+    hint: str,
+    first: str | None = None,
+    drawn: Sequence[LonLat] = (),
 ) -> dict[str, Any]:
     """The flat map's data. Choosing a hit changes nothing here, so that nothing large is sent again.
 
     Args:
         answer: what to draw, or None.
-        asked: the query, for its box.
+        asked: the query, for its box, its area, and its place while there is no answer.
         page: URL of ``map.html``.
         hint: a sentence over the map, '' for none.
         first: id of the hit that is chosen when this answer is first drawn.
+        drawn: corners of an area that was drawn and is not used yet.
     """
-    place = answer.lonlat if answer else asked.place if asked.kind == "place" else None
-    return {
-        "page": page,
-        "token": answer.token if answer else "",
-        "hint": hint,
+    pins = [{"lon": pin.lonlat[0], "lat": pin.lonlat[1], "like": pin.like} for pin in (answer.pins if answer else ())]
+    if not answer and asked.kind == "place" and asked.place:
+        pins = [{"lon": asked.place[0], "lat": asked.place[1], "like": asked.weight > 0}]
+    return plain_map(page=page, token=answer.token if answer else "", hint=hint) | {
         "field": answer.field if answer else None,
         "hits": hit_marks(answer),
         "selected": first,
-        "query": list(place) if place else None,
+        "pins": pins,
         "bbox": [asked.bbox.west, asked.bbox.south, asked.bbox.east, asked.bbox.north] if asked.bbox else None,
+        "area": [list(point) for point in (drawn or asked.area)],
+        "draws": True,
+    }
+
+
+def plain_map(
+    *, page: str, token: str, hint: str = "", field: str | None = None, pins: Sequence[LonLat] = ()
+) -> dict[str, Any]:
+    """A flat map without hits, as the other pages draw it.
+
+    Args:
+        page: URL of ``map.html``.
+        token: the same for the same content.
+        hint: a sentence over the map.
+        field: a raster in Web Mercator as a ``data:`` URL.
+        pins: places to mark.
+    """
+    return {
+        "page": page,
+        "token": token,
+        "hint": hint,
+        "field": field,
+        "hits": [],
+        "selected": None,
+        "pins": [{"lon": lon, "lat": lat, "like": True} for lon, lat in pins],
+        "bbox": None,
+        "area": [],
+        "draws": False,
+        "lines": [],
+        "dots": [],
     }
 
 

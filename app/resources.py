@@ -1,12 +1,14 @@
-"""What all sessions of one server share: the open index, its encoder, and the field's pixels. One copy, loaded once.
+"""What all sessions of one server share: open indexes, their encoders, the field's pixels, predictors. One copy each.
 
 Owns when the heavy things are loaded: never while the first map is being drawn. ``ready_now`` looks without loading,
-which ``st.cache_resource`` cannot do, so the copy is kept here.
+which ``st.cache_resource`` cannot do, so the copies are kept here. Owns which indexes there are, too: the embedded one
+and those in ``SAMEWHERE_HOME/indexes``; a name is only ever compared with that list, never used as a path by itself.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +17,24 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import SamewhereError
+from data.errors import QueryError, SamewhereError
 from data.home import home
 from indexer.home import default_index_path
-from indexer.snapshot import BUILDING, POINTER, Manifest, current_snapshot
+from indexer.snapshot import BUILDING, NAME, POINTER, Manifest, current_snapshot
 
 if TYPE_CHECKING:
     from indexer.progress import Progress
     from indexer.search import SearchIndex
+    from model.predict import Predictor
 
 PAUSES = 15
 """Tenths of a second between the first map and the loading of the model. Importing torch holds up every other thread,
 and the browser is still fetching the map's files.
 """
+OPEN_INDEXES = 2
+"""Indexes that stay open at once; whoever switches back and forth between two waits for neither."""
+PREDICTED = ("temperature", "precipitation")
+"""Variables that are told beside hits, once their heads are there."""
 
 Standing = Literal["none", "unfinished", "there"]
 
@@ -42,7 +49,38 @@ class Ready:
 
 
 _lock = threading.RLock()
-_kept: dict[str, Ready] = {}
+_kept: OrderedDict[str, Ready] = OrderedDict()
+_predictors: dict[tuple[str, str], Predictor] = {}
+_fitting = threading.Lock()
+_trouble: dict[str, str] = {}
+
+
+def indexes_path() -> Path:
+    """Where indexes lie that were built under a name of their own."""
+    return home() / "indexes"
+
+
+def index_names() -> list[str]:
+    """Names of the indexes beside the embedded one, in alphabetical order; unfinished ones are among them."""
+    folder = indexes_path()
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and NAME.fullmatch(path.name))
+
+
+def index_path(name: str | None) -> Path:
+    """Where an index lies; None is the embedded one.
+
+    Raises:
+        QueryError: there is none of this name.
+    """
+    if name is None:
+        return default_index_path()
+    if name not in index_names():
+        raise QueryError(
+            f"There is no index {name[:60]!r} on this machine. The page Models & data lists what there is."
+        )
+    return indexes_path() / name
 
 
 def standing(path: Path | None = None) -> Standing:
@@ -67,12 +105,12 @@ def has_tiles(path: Path | None = None) -> bool:
         return True
 
 
-def ready_now() -> Ready | None:
+def ready_now(index: str | None = None) -> Ready | None:
     """The index, if this process has it open; another one that was built since does not count as it."""
-    return _kept.get(name_now())
+    return _kept.get(name_now(index))
 
 
-def get_ready() -> Ready:
+def get_ready(index: str | None = None) -> Ready:
     """The index, opened and warmed up if need be.
 
     Raises:
@@ -80,19 +118,67 @@ def get_ready() -> Ready:
         CheckpointError: the checkpoint that built it cannot be loaded.
         MissingDependencyError: FAISS is not installed.
     """
-    name = name_now()
+    name = name_now(index)
     with _lock:
         if name not in _kept:
-            ready = _open(name)
-            _kept.clear()
+            ready = _open(name, index_path(index))
+            for old in [kept for kept in _kept if kept.split(" ")[0] == name.split(" ")[0]]:
+                del _kept[old]  # an older snapshot of the same index
+            while len(_kept) >= OPEN_INDEXES:
+                _kept.popitem(last=False)
             _kept[name] = ready
+        _kept.move_to_end(name)
         return _kept[name]
 
 
 def forget() -> None:
-    """Let the open index go, so that the next query opens it anew."""
+    """Let what is open go, so that the next query opens it anew."""
     with _lock:
         _kept.clear()
+        _predictors.clear()
+        _trouble.clear()
+
+
+def predictor(ready: Ready, variable: str, *, progress: Callable[[float, str], None] | None = None) -> Predictor:
+    """A predictor for the index's checkpoint, fitted if it is the first time, then shared.
+
+    Raises:
+        SamewhereError: there is no such variable, or the index's vectors were imported.
+    """
+    from model.predict import load_predictor
+
+    key = (ready.index.manifest.checkpoint["fingerprint"], variable)
+    with _fitting:
+        if key not in _predictors:
+            _predictors[key] = load_predictor(variable, ready.index.encoder, progress=progress)  # type: ignore[arg-type]
+        return _predictors[key]
+
+
+def predictors_now(ready: Ready) -> list[Predictor]:
+    """The predictors of :data:`PREDICTED` that are loaded already."""
+    fingerprint = ready.index.manifest.checkpoint["fingerprint"]
+    return [found for name in PREDICTED if (found := _predictors.get((fingerprint, name))) is not None]
+
+
+def forget_predictor(ready: Ready, variable: str) -> None:
+    """Let a predictor go, because its head was fitted again."""
+    _predictors.pop((ready.index.manifest.checkpoint["fingerprint"], variable), None)
+
+
+def prepare_predictors(ready: Ready) -> None:
+    """Load the predictors of :data:`PREDICTED` in the background; where that fails, hits go without."""
+    if _fitting.locked() or len(predictors_now(ready)) == len(PREDICTED) or ready.name in _trouble:
+        return
+
+    def work() -> None:
+        for name in PREDICTED:
+            try:
+                predictor(ready, name)
+            except SamewhereError as error:
+                _trouble[ready.name] = str(error)
+                return
+
+    threading.Thread(target=work, name="samewhere-predictors", daemon=True).start()
 
 
 def build(report: Callable[[Progress], None], *, anew: bool = False) -> None:
@@ -112,21 +198,22 @@ def build(report: Callable[[Progress], None], *, anew: bool = False) -> None:
     forget()
 
 
-def name_now() -> str:
-    """A name of the current snapshot: its path, and what the pointer says."""
-    path = default_index_path()
+def name_now(index: str | None = None) -> str:
+    """A name of an index's current snapshot: its path, and what the pointer says."""
+    path = index_path(index)
     try:
         return f"{path} {(path / POINTER).read_text('utf-8').strip()}"
     except (OSError, UnicodeDecodeError):
         return f"{path} none"
 
 
-def _open(name: str) -> Ready:
+def _open(name: str, path: Path) -> Ready:
     from app.field_image import kept_pixel_rows
     from indexer.query import Query
     from indexer.search import SearchIndex
 
-    index = SearchIndex.open()
+    index = SearchIndex.open(path)
     rows = kept_pixel_rows(index.cells()["id"].to_numpy(), home() / "cache")
-    index.query_vector(Query.place(0, 0))  # loads the location encoder, and finds out whether it fits the index
+    if not index.manifest.checkpoint.get("imported"):
+        index.query_vector(Query.place(0, 0))  # loads the location encoder, and finds out whether it fits the index
     return Ready(name, index, rows)

@@ -38,6 +38,18 @@ def progress_text(progress: Progress) -> str:
     return f"{stage}: {progress.done:,} of {progress.total:,}, {time_text(progress.remaining_s)}"
 
 
+def stands_in_the_way() -> bool:
+    """Whether the index has to be built before anything else, which is then done under the reader's eyes."""
+    if st.session_state.get("rebuild"):
+        build(anew=True)
+        return True
+    standing = resources.standing()
+    if standing != "there":
+        build(resumed=standing == "unfinished")
+        return True
+    return False
+
+
 def build(*, resumed: bool = False, anew: bool = False) -> None:
     """Build the index under the reader's eyes, then run the page again."""
     st.html("<style>[data-stale='true'] { display: none; }</style>")  # the page before, greyed out, for minutes

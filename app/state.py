@@ -1,23 +1,31 @@
-"""The page's state: what the widgets say, as one :class:`PageQuery`, kept the same as the URL.
+"""The search page's state: what the widgets say, as one :class:`PageQuery`, kept the same as the URL.
 
 Owns the keys of the widgets and the order of things: the URL sets the widgets when it changes (first visit, a pasted
-link, the browser's back button), the widgets set the URL when they change. Nothing else touches the query string.
+link, the browser's back button), the widgets set the URL when they change. Nothing else touches the query string. What
+happens on clicks and votes is :mod:`app.actions`'.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+from typing import Any
 
 import streamlit as st
 
-from app import components
 from app.samples import SAMPLES
-from app.url_state import KM_MAX, MIN_KM, Kind, PageQuery, bbox_text, number, read_query, write_query
-from data import atlas
+from app.url_state import KM_MAX, MIN_KM, Kind, Limit, PageQuery, bbox_text, number, read_query, write_query
+from data import atlas, gazetteer
 from data.errors import SamewhereError
-from data.geo import BBox, parse_place, validate_lonlat
+from data.geo import BBox, parse_place
 
 KINDS: tuple[Kind, ...] = ("place", "image")
+WIDGETS = (
+    *("kind", "place_text", "sample", "k", "target", "spacing_km", "bbox_text", "countries", "projection", "gsd_m"),
+    *("continents", "climates", "limits", "after", "before", "cloud", "scale", "click"),
+    *(f"{part}_{kind}" for part in ("view", "min_km") for kind in MIN_KM),
+)
+"""Keys of widgets whose values outlive a run that does not draw them."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,22 @@ class Asked:
     problems: dict[str, str]
 
 
+def layers() -> tuple[str, ...]:
+    """The atlas's layers of numbers."""
+    return tuple(name for name in atlas.names() if name not in ("country", "koppen"))
+
+
 def from_url() -> None:
-    """Set the widgets from the URL, where that is not what this session wrote there itself."""
+    """Set the widgets from the URL, where that is not what this session wrote there itself.
+
+    A page that is come back to has an empty URL and keeps what it showed.
+    """
     params = st.query_params.to_dict()
-    if params == st.session_state.get("written"):
+    came_back = st.session_state.get("page") not in (None, "search")
+    st.session_state["page"] = "search"
+    if params == st.session_state.get("written") or (came_back and not params and "written" in st.session_state):
         return
-    parsed = read_query(params, samples=SAMPLES, countries=atlas.countries())
+    parsed = read_query(params, samples=SAMPLES, countries=atlas.countries(), layers=layers())
     fill(parsed.query)
     st.session_state["complaints"] = parsed.complaints
     st.session_state["complained_of"] = write_query(parsed.query)
@@ -69,8 +87,26 @@ def fill(query: PageQuery) -> None:
         state[f"min_km_{kind}"] = of_kind.min_km_used
     state["spacing_km"] = query.spacing_km
     state["bbox_text"] = bbox_text(query.bbox) if query.bbox else ""
-    state["countries"] = list(query.countries)
-    state["projection"] = query.projection
+    for name in ("countries", "continents", "climates"):
+        state[name] = list(getattr(query, name))
+    state["limits"] = [name for name, _, _ in query.limits]
+    for name, low, high in query.limits:
+        state[f"low_{name}"], state[f"high_{name}"] = low, high
+    for name in (
+        "projection",
+        "scale",
+        "after",
+        "before",
+        "cloud",
+        "weight",
+        "also",
+        "likes",
+        "unlikes",
+        "area",
+        "index",
+    ):
+        state[name] = getattr(query, name)
+    state["drawn"] = ()
     state["hit"] = state["link_hit"] = query.hit
 
 
@@ -83,7 +119,7 @@ def read() -> Asked:
     bbox: BBox | None = None
     if text := state["place_text"].strip():
         try:
-            place = parse_place(text)
+            place = find_place(text)[0]
         except SamewhereError as error:
             problems["place"] = str(error)
     if text := state["bbox_text"].strip():
@@ -104,16 +140,45 @@ def read() -> Asked:
         countries=tuple(state["countries"]),
         hit=state["hit"],
         projection=state["projection"] or "flat",
+        weight=state["weight"],
+        also=state["also"],
+        likes=state["likes"],
+        unlikes=state["unlikes"],
+        continents=tuple(state["continents"]),
+        climates=tuple(state["climates"]),
+        limits=tuple(_limit(name) for name in state["limits"]),
+        area=state["area"],
+        after=_day("after"),
+        before=_day("before"),
+        cloud=None if state["cloud"] is None else float(state["cloud"]),
+        scale=state["scale"] or "score",
+        index=state["index"],
     )
     return Asked(query, problems)
 
 
 def keep() -> None:
     """Hold on to the widgets' values: Streamlit drops those of a widget that a run does not draw."""
-    names = ["kind", "place_text", "sample", "k", "target", "spacing_km", "bbox_text", "countries", "projection"]
-    st.session_state.setdefault("gsd_m", None)
-    for name in [*names, "gsd_m", *(f"{part}_{kind}" for part in ("view", "min_km") for kind in MIN_KM)]:
-        st.session_state[name] = st.session_state[name]
+    state = st.session_state
+    state.setdefault("gsd_m", None)
+    state.setdefault("click", "start")
+    drawn = [f"{side}_{name}" for name in layers() for side in ("low", "high")]
+    for name in [*WIDGETS, *drawn]:
+        if name in state:
+            state[name] = state[name]
+
+
+def find_place(text: str) -> tuple[tuple[float, float], str]:
+    """What was typed as a place: (lon, lat) and a name, '' for coordinates.
+
+    Raises:
+        CoordinateError: coordinates that are none.
+        QueryError: no place of that name is known.
+    """
+    if any(character.isdigit() for character in text) or text.lower().startswith(("nan", "inf")):
+        return parse_place(text), ""
+    place = gazetteer.find(text)
+    return (round(place.lon, 3), round(place.lat, 3)), place.title
 
 
 def place_text(lon: float, lat: float) -> str:
@@ -127,52 +192,16 @@ def uploaded() -> tuple[str, bytes] | None:
     return (file.name, file.getvalue()) if file is not None else None
 
 
-def on_picked() -> None:
-    """A click on the empty map: its place is the query now."""
-    point = components.event(components.MAP, "picked")
-    if not isinstance(point, dict) or not {"lon", "lat"} <= point.keys():
-        return
-    lon, lat = validate_lonlat((float(point["lon"]), float(point["lat"])), where="map")[0]
-    go_to(round(float(lon), 3), round(float(lat), 3))
-
-
-def go_to(lon: float, lat: float) -> None:
-    """Ask for a place."""
-    st.session_state["place_text"] = place_text(lon, lat)
-    st.session_state["kind"] = "place"
-    forget_hit()
-
-
-def on_hit(component: str) -> None:
-    """A hit was chosen, on the map or in the gallery."""
-    chosen = components.event(component, "selected")
-    if isinstance(chosen, str):
-        st.session_state["hit"] = chosen
-
-
-def on_upload() -> None:
-    """An upload replaces the sample."""
-    st.session_state["sample"] = None
-    st.session_state["gsd_m"] = None
-    forget_hit()
-
-
-def on_sample() -> None:
-    """A sample replaces the upload. A file cannot be taken out of the uploader, so the uploader is a new one."""
-    st.session_state["uploader"] = st.session_state.get("uploader", 0) + 1
-    forget_hit()
-
-
-def on_projection() -> None:
-    """The map that comes next begins with the hit that is chosen now."""
-    st.session_state["link_hit"] = st.session_state["hit"]
-
-
-def forget_hit() -> None:
-    """Another question: no hit of it is chosen yet."""
-    st.session_state["hit"] = st.session_state["link_hit"] = None
-
-
 def upload_key() -> str:
     """Key of the uploader that is shown."""
     return f"upload_{st.session_state.get('uploader', 0)}"
+
+
+def _limit(name: str) -> Limit:
+    low, high = (st.session_state.get(f"{side}_{name}") for side in ("low", "high"))
+    return name, None if low is None else float(low), None if high is None else float(high)
+
+
+def _day(name: str) -> date | None:
+    value: Any = st.session_state[name]
+    return value if isinstance(value, date) else None

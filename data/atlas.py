@@ -1,6 +1,6 @@
 """The atlas: what is known about a place, read from small rasters that ship with the project.
 
-Owns the sampling of ``data/atlas/*.tif`` and the names of countries. Temperature, precipitation and elevation are
+Owns the sampling of ``data/atlas/*.tif`` and the names of countries. Quantities (temperature, elevation, lights …) are
 interpolated between pixels; Köppen classes and countries are those of the pixel. Every file says in its own tags what
 it holds, where it comes from and under which licence; ``data/atlas/ATTRIBUTION.md`` lists them and
 ``tools/build_atlas.py`` remakes them. The atlas serves labels, filters and evaluation: nothing here may enter the
@@ -40,7 +40,7 @@ class Country(TypedDict):
 
 @dataclass(frozen=True)
 class Variable:
-    """One layer of the atlas: its name, what it means, its unit, and whose it is."""
+    """One layer of the atlas: its name, what it means, its unit and range, and whose it is."""
 
     name: str
     description: str
@@ -50,6 +50,7 @@ class Variable:
     package: str
     processing: str
     categorical: bool
+    range: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Layer:
     north_deg: float
     step_deg: float
     tags: dict[str, str]
+
+    @property
+    def categorical(self) -> bool:
+        """Whether the values are numbers of classes, between which nothing lies."""
+        return self.tags.get("kind") == "classes"
 
     def pixel(self, lonlat: Floats) -> tuple[Floats, Floats]:
         """Rows and columns of (N, 2) degrees as fractions: whole numbers are pixel centres."""
@@ -112,7 +118,7 @@ def variables() -> list[Variable]:
         with rasterio.open(FOLDER / f"{name}.tif") as file:
             tags = file.tags()
             fields = {key: tags[key] for key in Variable.__dataclass_fields__ if key in tags}
-            found.append(Variable(name=name, categorical=file.nodata is not None, **fields))
+            found.append(Variable(name=name, categorical=tags.get("kind") == "classes", **fields))
     return found
 
 
@@ -125,7 +131,8 @@ def sample(variable: str, lonlat: ArrayLike) -> Floats:
 
     Returns:
         (N,) float64 in the layer's unit: bilinear between pixel centres, around the antimeridian too; for ``koppen``
-        and ``country`` the number of the nearest pixel. NaN where there is none, as in the sea.
+        and ``country`` the number of the nearest pixel. NaN where the nearest pixel has no value, as in the sea;
+        other pixels without one lend their weight to those that have one.
 
     Raises:
         QueryError: the atlas has no such variable.
@@ -133,14 +140,19 @@ def sample(variable: str, lonlat: ArrayLike) -> Floats:
     """
     source = layer(variable)
     row, column = source.pixel(validate_lonlat(lonlat))
-    if source.nodata is not None:
-        return source.at(np.rint(row).astype(np.int64), np.rint(column).astype(np.int64))
+    nearest = source.at(np.rint(row).astype(np.int64), np.rint(column).astype(np.int64))
+    if source.categorical:
+        return nearest
     top, left = np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
     down, right = row - top, column - left  # 0…1
     below = np.minimum(top + 1, source.values.shape[0] - 1)
-    upper = source.at(top, left) * (1 - right) + source.at(top, left + 1) * right
-    lower = source.at(below, left) * (1 - right) + source.at(below, left + 1) * right
-    return upper * (1 - down) + lower * down
+    total, weights = np.zeros(len(row)), np.zeros(len(row))
+    for line, share in ((top, 1 - down), (below, down)):
+        for place, part in ((left, 1 - right), (left + 1, right)):
+            value, weight = source.at(line, place), share * part
+            total += weight * np.nan_to_num(value)
+            weights += weight * np.isfinite(value)
+    return np.where(np.isfinite(nearest), total / np.maximum(weights, np.finfo(float).tiny), np.nan)
 
 
 def koppen(lonlat: ArrayLike) -> Strings:
@@ -149,8 +161,12 @@ def koppen(lonlat: ArrayLike) -> Strings:
     Source:
         Rubel et al. 2017, The climate of the European Alps: Shift of very high resolution Köppen-Geiger climate zones.
     """
-    legend = {int(number): code for number, code in json.loads(layer("koppen").tags["legend"]).items()}
-    return _decode("koppen", lonlat, legend)
+    return _decode("koppen", lonlat, _koppen_legend())
+
+
+def koppen_classes() -> tuple[str, ...]:
+    """The thirty Köppen–Geiger codes, in the order of the map's numbers."""
+    return tuple(_koppen_legend().values())
 
 
 def country_of(lonlat: ArrayLike) -> Strings:
@@ -184,6 +200,11 @@ def countries() -> dict[str, str]:
     return {code: entry["name"] for code, entry in _table().items()}
 
 
+def continents() -> tuple[str, ...]:
+    """The codes of the seven continents: AF, AN, AS, EU, NA, OC, SA."""
+    return tuple(sorted({entry["continent"] for entry in _table().values()}))
+
+
 def country_code(text: str) -> str:
     """The alpha-3 code of a country given by code (alpha-2, alpha-3) or English name, in any case, accents or not.
 
@@ -205,6 +226,12 @@ def _decode(variable: str, lonlat: ArrayLike, legend: dict[int, str]) -> Strings
     codes = np.full(max(legend) + 1, "", dtype=f"<U{max(map(len, legend.values()))}")
     codes[list(legend)] = list(legend.values())
     return codes[np.nan_to_num(sample(variable, lonlat)).astype(np.int64)]
+
+
+@cache
+def _koppen_legend() -> dict[int, str]:
+    """Numbers of the Köppen map and their codes."""
+    return {int(number): code for number, code in json.loads(layer("koppen").tags["legend"]).items()}
 
 
 @cache

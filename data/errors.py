@@ -38,5 +38,13 @@ class QueryError(SamewhereError):
     """A search that asks for something the index cannot answer."""
 
 
+class TableError(SamewhereError):
+    """A user's table that is missing, damaged, or from which nothing can be learned."""
+
+
+class HeadError(SamewhereError):
+    """A head that cannot be fitted, read, or used here."""
+
+
 class MissingDependencyError(SamewhereError):
     """An optional package that is needed here is not installed."""

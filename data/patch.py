@@ -1,9 +1,10 @@
 """Patches: what the image encoder takes, read from the files people have.
 
 Owns the reading of GeoTIFF (through rasterio), ``.npy``/``.npz`` (never pickled), PNG and JPEG (through Pillow) into
-one :class:`Patch`. The content decides what a file is, not its name. Refuses, before decoding, files of more than 32 MB
-and arrays of more than 50 million values; refuses stacks whose bands cannot be known, and patches without a single
-valid pixel.
+one :class:`Patch`. The content decides what a file is, not its name, and no other format is opened, so nothing that
+points elsewhere is followed (VRT, network paths). Refuses, before decoding, files of more than 32 MB, arrays of more
+than 50 million values, 64 bands or 20,000 pixels a side, and files that unpack to 500 times their size; refuses stacks
+whose bands cannot be known, and patches without a single valid pixel.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ from data.outline import outline_of
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_VALUES = 50_000_000
+MAX_BANDS = 64
+MAX_SIDE_PX = 20_000
+MAX_RATIO = 500
+"""Bytes unpacked for each byte of the file. Where little is unpacked, more is allowed: patches of nodata pack well."""
+FREE_BYTES = 64 * 1024 * 1024
+MAX_MEMBERS = 16
 MIN_SIDE_PX = 8
 METRES_PER_DEGREE = 111_195.0
 
@@ -179,11 +186,35 @@ def _too_large(label: str, size: int) -> PatchError:
     )
 
 
-def _check_values(label: str, shape: tuple[int, ...]) -> None:
+def _check_values(label: str, shape: tuple[int, ...], *, packed: int | None = None, itemsize: int = 1) -> None:
+    """Refuse an array that is too large, before it is decoded.
+
+    Args:
+        label: of the file.
+        shape: bands, rows, columns, or whatever the array has.
+        packed: bytes of the file.
+        itemsize: bytes of a value.
+    """
     if np.prod(shape, dtype=np.float64) > MAX_VALUES:
         raise PatchError(
             f"{label}: {' × '.join(map(str, shape))} values are more than the {MAX_VALUES // 10**6} million "
             "a patch may have. Cut a smaller patch."
+        )
+    if packed is not None:
+        _check_ratio(label, int(np.prod(shape, dtype=np.float64)) * itemsize, packed)
+    if len(shape) == 3 and packed is not None and max(shape) > MAX_SIDE_PX:
+        raise PatchError(
+            f"{label}: {' × '.join(map(str, shape))} is more than the {MAX_SIDE_PX:,} pixels a side that a "
+            "patch may have. Cut a smaller patch."
+        )
+
+
+def _check_ratio(label: str, unpacked: int, packed: int) -> None:
+    """Refuse what unpacks to far more bytes than it has."""
+    if unpacked > max(FREE_BYTES, packed * MAX_RATIO):
+        raise PatchError(
+            f"{label}: {packed:,} bytes would unpack to {unpacked:,}, more than {MAX_RATIO} times as many. "
+            "Cut a smaller patch, or save it without compression."
         )
 
 
@@ -196,7 +227,11 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with file.open(driver="GTiff") as dataset:
-                _check_values(label, (dataset.count, dataset.height, dataset.width))
+                if dataset.count > MAX_BANDS:
+                    raise PatchError(f"{label}: {dataset.count} bands are more than {MAX_BANDS}. {WANTED}.")
+                shape = (dataset.count, dataset.height, dataset.width)
+                itemsize = np.dtype(dataset.dtypes[0]).itemsize
+                _check_values(label, shape, packed=len(content), itemsize=itemsize)
                 named = tuple(canonical(text or "") for text in dataset.descriptions)
                 bands = named if set(VISIBLE_BANDS) <= set(named) <= set(L1C_BANDS) else bands_by_count(dataset.count)
                 if bands is None:
@@ -251,7 +286,7 @@ def _read_picture(content: bytes, label: str) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is stricter
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
-                _check_values(label, (4, picture.height, picture.width))
+                _check_values(label, (4, picture.height, picture.width), packed=len(content))
                 rgba = np.asarray(picture.convert("RGBA"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PatchError(f"{label}: the picture is damaged or cut short ({error}). Save it again.") from error
@@ -268,11 +303,18 @@ def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
         if content[:2] == b"PK":
             arrays = {}
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                for member in archive.infolist():
+                members = archive.infolist()
+                if len(members) > MAX_MEMBERS:
+                    raise PatchError(
+                        f"{label}: the archive holds {len(members)} arrays; at most {MAX_MEMBERS} are read."
+                    )
+                for member in members:
                     if member.file_size > 8 * MAX_VALUES:
                         _check_values(label, (member.file_size,))
+                    _check_ratio(label, member.file_size, max(1, member.compress_size))
                     with archive.open(member) as file:
-                        arrays[member.filename.removesuffix(".npy")] = _load_array(file.read(), label)
+                        content_ = file.read(8 * MAX_VALUES + 1)  # what it says of its size need not be true
+                    arrays[member.filename.removesuffix(".npy")] = _load_array(content_, label)
         else:
             arrays = {"pixels": _load_array(content, label)}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from data.errors import IndexStoreError
+from data.geo import BBox
 from indexer.ann import check_method
 from indexer.commit import commit, weightings_of
 from indexer.encoder import EncoderPair, load_encoder
 from indexer.engines import Engine, Inline
 from indexer.files import disk_errors
-from indexer.job import SHARDS, Job, Ledger, only_writer
+from indexer.job import PAUSE, SHARDS, Job, JobPaused, Ledger, only_writer, write_state
 from indexer.merge import Input
 from indexer.plan import SHARD_ROWS, Shard, plan_digest, plan_shards
 from indexer.progress import Clock, Progress
@@ -60,6 +61,7 @@ def build_index(
     engine: Engine | None = None,
     name: str | None = None,
     force: bool = False,
+    bbox: BBox | None = None,
 ) -> Manifest:
     """Build the index at ``path``, or finish building it.
 
@@ -80,9 +82,11 @@ def build_index(
         engine: makes the shards; by default this process.
         name: under which the snapshot is kept beside others of the same directory; by default it is the index's own.
         force: build anew even where a complete index stands; unfinished work is kept all the same.
+        bbox: only cells and tiles whose centres lie inside; by default the whole Earth.
 
     Raises:
         IndexStoreError: another build is running there, or the disk refuses.
+        JobPaused: somebody asked the job to pause.
         SourceError: there is no such dataset.
         MissingDependencyError: FAISS is not installed.
     """
@@ -95,6 +99,7 @@ def build_index(
         sources=tuple(dict.fromkeys(sources)),
         fine_resolution=fine_resolution,
         dense=dense,
+        bbox=(bbox.west, bbox.south, bbox.east, bbox.north) if bbox is not None else None,
         method=check_method(method),
     )
     with at_work(Path(path), "Building the index at") as index:
@@ -173,7 +178,7 @@ def _run(
     name: str | None,
     force: bool,
 ) -> Manifest:
-    report = progress or (lambda _: None)
+    (index / PAUSE).unlink(missing_ok=True)
     sources = open_sources(parameters)
     wanted = [(source.kind, source.name, source.wanted()) for source in sources]
     plan = plan_digest([(name, rows) for _, name, rows in wanted])
@@ -184,11 +189,14 @@ def _run(
             shutil.rmtree(index / BUILDING, ignore_errors=True)  # of a job that was ended just before it cleaned up
             sweep(index)
             return standing
+    if not any(len(rows.ids) for _, _, rows in wanted):
+        raise IndexStoreError("No land cell and no tile lies in that area, so there is nothing to build. Widen it.")
     inputs, shards = _divide(base, wanted)
     checkpoint = {"name": pair.name, "fingerprint": pair.fingerprint, "dim": pair.dim}
     job = Job(checkpoint, parameters, plan, len(shards), base.name if base is not None else None, name)
     work = job.open(index)
     ledger = Ledger(work)
+    report = _reporter(work, ledger, progress)
     missing = [shard for shard in shards if not ledger.is_made(shard)]
     totals = {kind: sum(len(rows.ids) for k, _, rows in wanted if k == kind) for kind in KINDS}
     left = {kind: sum(len(s.ids) for s in missing if s.kind == kind) for kind in KINDS}
@@ -203,6 +211,9 @@ def _run(
         ledger.record(made)
         clock.record(made.kind, made.rows, made.seconds / engine.workers)
         report(clock.progress(made.kind))
+        if (index / PAUSE).exists():
+            (index / PAUSE).unlink(missing_ok=True)
+            raise JobPaused(f"The job of {index} is paused. `samewhere index resume` goes on from here.")
     report(clock.progress("finish"))
     for shard in shards:
         inputs[shard.kind].append(Input(work / SHARDS / shard.file_name))
@@ -220,6 +231,19 @@ def _run(
     clock.finished = True
     report(clock.progress("finish"))
     return manifest
+
+
+def _reporter(work: Path, ledger: Ledger, progress: Report | None) -> Report:
+    """Tells whoever started the job, and writes it down for everybody else."""
+    begun: list[int] = []
+
+    def report(now: Progress) -> None:
+        begun.append(now.done)  # rows that an earlier run had made are no work of this one
+        write_state(work, now, made=now.done - begun[0], failed=ledger.failed)
+        if progress is not None:
+            progress(now)
+
+    return report
 
 
 def _divide(base: Path | None, wanted: Sequence[tuple[str, str, Wanted]]) -> tuple[dict[str, list[Input]], list[Shard]]:

@@ -1,7 +1,8 @@
 """The state of a job on disk: what is to be made, which shards stand, and who works on it.
 
 Owns ``building/``: ``job.json`` says everything that another process needs to go on, ``ledger.jsonl`` has one line for
-each finished shard. All of it is plain files, so anybody may watch. One process works on an index at a time.
+each finished shard, ``progress.json`` tells the moment. All of it is plain files, so anybody may watch. One process
+works on an index at a time; whoever puts a file ``pause`` beside ``building/`` has it stop after the shard at hand.
 """
 
 from __future__ import annotations
@@ -23,12 +24,21 @@ import numpy as np
 from data.errors import IndexStoreError
 from indexer.files import durable
 from indexer.plan import Shard
+from indexer.progress import Progress
 from indexer.rows import read_ids
 from indexer.shard import Made
 from indexer.snapshot import BUILDING, FORMAT, LOCK
 from indexer.sources import BuildParameters
 
 JOB, LEDGER, SHARDS = "job.json", "ledger.jsonl", "shards"
+STATE, PAUSE = "progress.json", "pause"
+OWNER = "build.owner"
+WAIT_S = 1.0
+"""For the lock: who only asks whether it is held has it for a moment."""
+
+
+class JobPaused(IndexStoreError):  # noqa: N818  # no mistake: it was asked for
+    """A job that stopped because it was asked to; its work is kept."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +138,61 @@ class Ledger:
         except (OSError, ValueError, KeyError):  # pyarrow's errors are ValueErrors
             return False
 
+    @property
+    def failed(self) -> int:
+        """Rows that could not be made, of all shards so far."""
+        return sum(len(line["failed"]) for line in self.lines.values())
+
     def failures(self, shards: Sequence[Shard]) -> list[tuple[str, str]]:
         """Rows of these shards that could not be made, with the reason."""
         lines = (self.lines.get(shard.file_name) for shard in shards)
         return [(name, reason) for line in lines if line for name, reason in line["failed"]]
+
+
+def write_state(work: Path, now: Progress, *, made: int, failed: int) -> None:
+    """Write down how far a job is; where the disk refuses, the job goes on without.
+
+    Args:
+        work: ``building/``.
+        now: the moment.
+        made: rows that this run has made.
+        failed: rows that could not be made.
+    """
+    rate = made / now.elapsed_s if made and now.elapsed_s else None
+    state = asdict(now) | {"rate": rate, "failed": failed, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    beside = work / f"{STATE}.new"
+    with contextlib.suppress(OSError):
+        beside.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(beside, work / STATE)
+
+
+def read_state(index: Path) -> dict[str, Any] | None:
+    """How far the unfinished job of an index was when it last said so, or None.
+
+    Returns:
+        The fields of :class:`Progress`, ``rate`` (rows a second of this run, or None), ``failed`` (rows that could not
+        be made) and ``at`` (time in UTC).
+    """
+    try:
+        state = json.loads((index / BUILDING / STATE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def is_running(index: Path) -> bool:
+    """Whether a process works on an index at this moment."""
+    if not (index / LOCK).is_file():
+        return False
+    lock = filelock.FileLock(index / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False
 
 
 @contextlib.contextmanager
@@ -141,10 +202,10 @@ def only_writer(index: Path) -> Iterator[None]:
     Raises:
         IndexStoreError: another process holds it; names that process.
     """
-    owner = index / "build.owner"
+    owner = index / OWNER
     lock = filelock.FileLock(index / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=WAIT_S, poll_interval=0.05)
     except filelock.Timeout:
         try:
             who = owner.read_text(encoding="utf-8").strip()

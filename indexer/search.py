@@ -23,6 +23,7 @@ from data.errors import IndexStoreError, QueryError
 from data.geo import BBox, Floats, cell_to_hex, great_circle_km, unit_vectors, validate_lonlat
 from indexer.ask import Asked, resolve
 from indexer.encoder import EncoderPair, LocationEncoder, Part, Vectors, default_view, load_encoder
+from indexer.feedback import BACKGROUND, Check, check_examples
 from indexer.hits import Hit, Target
 from indexer.home import default_index_path
 from indexer.local import LocalStore
@@ -56,6 +57,7 @@ class SearchIndex:
             self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=store.where)
         self._lock = threading.RLock()
         self._tile_points: Floats | None = None
+        self._asked: tuple[Query, str | None, Asked] | None = None
         self._checkpoint: str = self.manifest.checkpoint["name"]
         self._encoder: LocationEncoder | None = pair
         self._pair_loaded = pair
@@ -150,6 +152,8 @@ class SearchIndex:
             return np.asarray(self._encode_image([query.patch])[0])
         if query.kind == "place":
             return np.asarray(self._encode_place(np.array([query.lonlat]))[0])
+        if query.kind == "vector":
+            return np.array(query.vector, dtype=np.float32)
         raise QueryError(f"A query of the kind {query.kind} has no single vector of its own.")
 
     def field(self, query: Query, *, view: str | None = None) -> Vectors:
@@ -239,6 +243,44 @@ class SearchIndex:
         found = self._spaced(target, asked, int(k), wanted, places[1:] if min_km > 0 else [], min_km, spacing_km)
         return self._hits(target, found, asked, places), found.plan
 
+    def check(self, query: Query, *, view: str | None = None) -> Check | None:
+        """How a query of examples ranks examples that are held out; None where there are too few.
+
+        Raises:
+            QueryError: the query is of another kind, or cannot be answered.
+        """
+        if query.kind != "examples":
+            raise QueryError(f"Only a query of examples can be checked, and this is one of the kind {query.kind}.")
+        chosen = view or default_view("examples", self.views)
+        liked = [self.query_vector(leaf) for sign, leaf in query.leaves() if sign > 0]
+        unliked = [self.query_vector(leaf) for sign, leaf in query.leaves() if sign < 0]
+        background = self._background(BACKGROUND, query.seed + 1)
+        return check_examples(
+            np.stack(liked),
+            np.stack(unliked) if unliked else background[:0],
+            background,
+            lambda vectors: self._reweight(vectors, chosen),
+        )
+
+    def mean_vector(self, where: Where) -> Vectors | None:
+        """The mean direction of the cells that pass a filter, (D,) float32 of unit length; None where none does."""
+        rows = self.store.select("cells", where)
+        numbers = np.arange(self.manifest.counts["cells"]) if rows is None else rows.rows()
+        if not len(numbers):
+            return None
+        mean = self.store.vectors("cells", numbers).mean(axis=0, dtype=np.float64)
+        length = float(np.linalg.norm(mean))
+        return (mean / length).astype(np.float32) if length > 0 else None
+
+    @property
+    def encoder(self) -> LocationEncoder:
+        """The encoder of places, loaded at the first need.
+
+        Raises:
+            QueryError: the index's vectors were imported.
+        """
+        return self._location()
+
     def _filter(
         self,
         where: Where,
@@ -317,12 +359,20 @@ class SearchIndex:
         """The query's vectors as its views weight them."""
         if view is not None and view not in self.views:
             raise QueryError(f"view {view!r} is unknown; this checkpoint has: {', '.join(self.views)}.")
+        kept = self._asked
+        if kept is not None and kept[0] is query and kept[1] == view:  # hits first, then the field, of one query
+            return kept[2]
+        asked = self._resolve(query, view)
+        self._asked = (query, view, asked)
+        return asked
+
+    def _resolve(self, query: Query, view: str | None) -> Asked:
         return resolve(
             query,
             encode_place=self._encode_place,
             encode_image=self._encode_image,
             stored=self._stored,
-            tile_place=self._tile_place,
+            tile_place=self.place_of_tile,
             background=self._background,
             reweight=self._reweight,
             default_view=lambda kind: default_view(kind, self.views),
@@ -344,8 +394,12 @@ class SearchIndex:
         row = self._tile_row(name) if kind == "tiles" else self._cell_row(name)
         return np.asarray(self.store.vectors(kind, [row])[0])
 
-    def _tile_place(self, name: str) -> tuple[float, float]:
-        """Where a stored tile lies, in degrees."""
+    def place_of_tile(self, name: str) -> tuple[float, float]:
+        """Where a stored tile lies, in degrees.
+
+        Raises:
+            QueryError: the index holds no such tile.
+        """
         lon, lat = _lonlat(self.store.take("tiles", [self._tile_row(name)]))[0].tolist()
         return lon, lat
 

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data import atlas
 from data.errors import CoordinateError, QueryError
 from data.geo import EARTH_RADIUS_KM, Floats, cell_key, hex_to_cell, key_range, unit_vectors
 from indexer.encoder import Vectors
@@ -42,6 +43,7 @@ _NARROW = 4
 _SPARSE = 16
 """Where at most one row in so many passes, runs come of row numbers (0.15 ms of 1,000,000), not of a mask (2 ms)."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CODES = pa.dictionary(pa.int32(), pa.string())
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -67,6 +69,8 @@ class RowFilter:
         """
         self._parquet, self._table = parquet, table
         self._coded: dict[str, tuple[list[str], Rows, NDArray[np.int32]]] = {}
+        self._sampled: dict[str, pa.ChunkedArray] = {}
+        self._sampling = threading.Lock()
         self._kept: OrderedDict[Where, RowSet] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -118,6 +122,8 @@ class RowFilter:
             if wanted is not None:
                 self._type(column)
                 parts.append(self._of_code(column, set(wanted).__contains__))
+        if where.climates is not None:
+            parts.append(self._of_code("koppen", partial(_begins, where.climates)))
         for one, value in tests:
             if pa.types.is_dictionary(self._type(one.column)):
                 compare = _OPERATORS[one.operator]
@@ -131,6 +137,21 @@ class RowFilter:
             rows = part if rows is None else rows & part
         tests = [(one, value) for one, value in tests if not pa.types.is_dictionary(self._type(one.column))]
         return self._by_values(tests, rows) if tests or rows is None else rows
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """A stored column, or what the atlas says of every row's centre, which is sampled once."""
+        if name in self._table.column_names:
+            return self._table[name]
+        with self._sampling:
+            if name not in self._sampled:
+                lonlat = np.stack([self._numbers("lon"), self._numbers("lat")], axis=1)
+                if name == "koppen":
+                    values = pa.array(atlas.koppen(lonlat) if len(lonlat) else [], type=pa.string()).dictionary_encode()
+                else:
+                    known = atlas.sample(name, lonlat) if len(lonlat) else np.empty(0)
+                    values = pa.array(known, type=pa.float64())
+                self._sampled[name] = pa.chunked_array([values])
+            return self._sampled[name]
 
     def _numbers(self, column: str) -> NDArray[Any]:
         """A column without nulls as an array, the mapped one where it lies in one piece."""
@@ -150,7 +171,7 @@ class RowFilter:
     def _of_code(self, column: str, wanted: Callable[[str], bool]) -> RowSet:
         """Rows whose text in a column of few values is wanted, by the runs of equal codes, which are found once."""
         if column not in self._coded:
-            values = self._table[column]
+            values = self._column(column)
             values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
             if not pa.types.is_dictionary(values.type):
                 values = values.dictionary_encode()
@@ -183,8 +204,11 @@ class RowFilter:
             QueryError: there is none of that name.
         """
         names = [name for name in self._table.column_names if name != "key"]
+        if column not in names and column in _atlas_names():
+            return _CODES if column == "koppen" else pa.float64()
         if column not in names:
-            raise QueryError(f"{self._parquet.stem} have no column {column!r}; they have: {', '.join(names)}.")
+            known = f"{', '.join(names)}; of the atlas: {', '.join(_atlas_names())}"
+            raise QueryError(f"{self._parquet.stem} have no column {column!r}; they have: {known}.")
         return self._table.schema.field(column).type
 
     def _parameter(self, one: Compare) -> Any:
@@ -229,12 +253,13 @@ class RowFilter:
             by = self._by_duckdb if _is_text(self._type(one.column)) else self._by_numbers
             passing &= by(one, value, numbers)
         chosen = np.flatnonzero(passing) if numbers is None else numbers[passing]
-        found = ascending(chosen) if len(chosen) * _SPARSE <= count else RowSet.from_mask(passing)
+        sparse = numbers is not None or len(chosen) * _SPARSE <= count  # a mask of a few rows is none of all
+        found = ascending(chosen) if sparse else RowSet.from_mask(passing)
         return found if rows is None or few else rows & found
 
     def _by_numbers(self, one: Compare, value: Any, rows: Rows | None) -> Mask:
         """Which of some rows, or of all, pass a condition on numbers, times or cells: NaN and missing values fail."""
-        column = self._table[one.column]
+        column = self._column(one.column)
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         dtype = np.int64 if pa.types.is_timestamp(column.type) else column.type.to_pandas_dtype()
         stored = np.frombuffer(column.buffers()[1] or b"", dtype=dtype)[column.offset :][: len(column)]
@@ -262,6 +287,16 @@ class RowFilter:
 def _is_text(kind: pa.DataType) -> bool:
     """Whether a column holds text of many values."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _atlas_names() -> tuple[str, ...]:
+    """What may be compared beside the stored columns."""
+    return tuple(name for name in atlas.names() if name != "country")
+
+
+def _begins(starts: Sequence[str], name: str) -> bool:
+    """Whether a climate's code begins with any of the given ones."""
+    return any(name.startswith(start) for start in starts if start)
 
 
 def _holds(compare: Callable[[Any, Any], bool], value: str, name: str) -> bool:

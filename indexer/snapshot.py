@@ -285,8 +285,10 @@ def index_status(index: Path, name: str | None = None) -> dict[str, Any]:
     Returns:
         ``path``, ``state`` ("ready", "building", "missing", "damaged"), ``problem`` (a sentence, or None), ``manifest``
         (or None), ``names`` (of the snapshots kept there) and, while an unfinished build lies there, ``building`` with
-        ``shards`` and ``shards_done``.
+        ``shards``, ``shards_done``, ``running`` and ``progress`` (:func:`indexer.job.read_state`).
     """
+    from indexer.job import is_running, read_state  # it imports this module
+
     status: dict[str, Any] = {"path": str(index), "state": "ready", "problem": None, "manifest": None, "building": None}
     status["names"] = {key or "": value for key, value in names_of(index).items()} if index.is_dir() else {}
     with disk_errors(index, "Reading"):
@@ -294,6 +296,7 @@ def index_status(index: Path, name: str | None = None) -> dict[str, Any]:
         if job.is_file():
             done = len(list((index / BUILDING / "shards").glob("*.parquet")))
             status["building"] = {"shards": json.loads(job.read_bytes())["shards"], "shards_done": done}
+            status["building"] |= {"running": is_running(index), "progress": read_state(index)}
         try:
             directory = current_snapshot(index, name)
         except IndexStoreError as error:

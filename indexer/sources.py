@@ -27,7 +27,7 @@ from data.bridge import footprint_km
 from data.catalogue import Catalogue, dataset_path
 from data.display import picture
 from data.errors import CheckpointError, IndexStoreError, SamewhereError
-from data.geo import Cells, cell_children, cell_key, cell_lonlat, cell_of, cell_to_hex, hex_to_cell
+from data.geo import BBox, Cells, cell_children, cell_key, cell_lonlat, cell_of, cell_to_hex, hex_to_cell
 from data.ingest import ROWS
 from data.land import land_cells
 from indexer.encoder import EncoderPair
@@ -56,6 +56,7 @@ class BuildParameters:
         sources: of tiles: ``blue-marble`` and names of datasets.
         fine_resolution: of the cells that stand where tiles of datasets are dense, in place of the coarse one.
         dense: so many tiles in a coarse cell are dense.
+        bbox: west, south, east, north in degrees: only rows whose centres lie inside; None for the whole Earth.
         method: of searching, one of :data:`indexer.ann.METHODS`, or ``auto``: by the number of rows.
     """
 
@@ -68,6 +69,7 @@ class BuildParameters:
     dense: int = 3
     thumbnail_px: int = THUMBNAIL_PX
     jpeg_quality: int = JPEG_QUALITY
+    bbox: tuple[float, float, float, float] | None = None
     method: str = "auto"
 
     def __post_init__(self) -> None:
@@ -79,6 +81,14 @@ class BuildParameters:
             )
         if self.dense < 1:
             raise IndexStoreError(f"{self.dense} tiles in a cell cannot be dense; give 1 or more.")
+        if self.bbox is not None:
+            object.__setattr__(self, "bbox", tuple(map(float, self.bbox)))  # JSON knows lists only
+
+    def covers(self, lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of (N, 2) degrees lie in the area."""
+        if self.bbox is None or not len(lonlat):
+            return np.ones(len(lonlat), dtype=np.bool_)
+        return BBox(*self.bbox).contains(lonlat)
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ class CellSource:
             crowded = crowded[counts >= chosen.dense]
             ids = np.concatenate([ids[~np.isin(ids, crowded)], _children(crowded, chosen.fine_resolution)])
             ids = ids[sort_rows(cell_key(ids), ids)]
+        ids = ids[chosen.covers(cell_lonlat(ids))]
         return Wanted(ids, cell_key(ids), np.full(len(ids), "", dtype="U1"))
 
     def make(self, ids: Sequence[Any] | NDArray[Any], pair: EncoderPair) -> tuple[pa.Table, Failed]:
@@ -161,6 +172,7 @@ class MarbleSource:
         chosen = self._parameters
         sees = chosen.tile_footprint_km is not None
         ids = land_cells(chosen.tile_resolution, antarctica=chosen.antarctica) if sees else np.empty(0, dtype=np.uint64)
+        ids = ids[chosen.covers(cell_lonlat(ids))]
         recipe = f"{BLUE_MARBLE} {chosen.tile_footprint_km} km, {chosen.thumbnail_px} px, {chosen.jpeg_quality}"
         content = hashlib.sha256(recipe.encode()).hexdigest()[:32]
         return Wanted(np.array(cell_to_hex(ids), dtype=object), cell_key(ids), np.full(len(ids), content))
@@ -211,6 +223,7 @@ class DatasetSource:
     def wanted(self) -> Wanted:
         """Every patch; its id is the hash of its pixels already."""
         table = self._catalogue.query()
+        table = table.filter(pa.array(self._parameters.covers(_lonlat(table))))
         ids = np.array(table["id"].to_pylist(), dtype=object)
         keys = cell_key(cell_of(_lonlat(table), TILE_KEY_RESOLUTION)) if len(ids) else np.empty(0, dtype=np.uint64)
         order = sort_rows(keys, ids)

@@ -65,11 +65,13 @@ class Where:
         cells: the row lies in any of these H3 cells, of any resolution (uint64).
         countries: ISO 3166 alpha-3, any of these.
         continents: AF, AN, AS, EU, NA, OC or SA, any of these.
+        climates: Köppen–Geiger codes of the row's centre or beginnings of them, any of these: ``Cfb``, or ``C`` for all
+            that begin so.
         sources: of tiles, any of these.
         after: taken at this time or later; rows without a time fail.
         before: taken earlier than this; rows without a time fail.
         max_cloud_percent: not more cloud, 0…100; rows of which it is not known fail.
-        compare: conditions on columns.
+        compare: conditions on columns, stored ones and layers of the atlas (``elevation > 2000``).
         beyond: a point (lon, lat) and kilometres: at least that far from it.
         not_ids: none of these rows, by the id that users see.
     """
@@ -79,6 +81,7 @@ class Where:
     cells: tuple[int, ...] | None = None
     countries: tuple[str, ...] | None = None
     continents: tuple[str, ...] | None = None
+    climates: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
     after: datetime | None = None
     before: datetime | None = None

@@ -9,7 +9,7 @@ checkpoint that was trained on them.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,16 @@ from data.geo import EARTH_RADIUS_KM, Floats, cell_lonlat, great_circle_km, unit
 from data.land import ANTARCTICA_NORTH_DEG, land_cells
 from data.patch import read_patch
 from data.splits import make_split
+from data.tasks import find_task, targets
+from model.downstream import LocationEncoder
 from model.pair import EncoderPair, Vectors
 
 CHUNK = 1000
 NEIGHBOURS = 10
 MIN_KM = 500.0
+QUERIES = 2000
+Scores = Callable[[NDArray[np.intp]], NDArray[np.floating]]
+"""Row numbers of queries to (n, M) scores of a gallery, higher is better."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def measure_retrieval(images: Vectors, places: Vectors, lonlat: Floats) -> Retri
 
 
 def measure_likeness(
-    score: Callable[[NDArray[np.intp]], NDArray[np.floating]],
+    score: Scores,
     queries: Floats,
     gallery: Floats,
     *,
@@ -150,30 +155,59 @@ def evaluate_blocks(pair: EncoderPair) -> dict[str, Retrieval]:
     return {view: measure_retrieval(pair.reweight(images, view), stored, places) for view in pair.views}
 
 
-def evaluate_likeness(pair: EncoderPair) -> dict[str, Likeness]:
-    """Places like this, between held-out places without Antarctica, with the answers of no learning beside."""
+def evaluate_likeness(pair: EncoderPair, baselines: Sequence[LocationEncoder] = ()) -> dict[str, Likeness]:
+    """Places like this: 2,000 of the held-out places without Antarctica, asked among all of these.
+
+    Args:
+        pair: in each of its views, and among all land cells too.
+        baselines: other location encoders, compared by Euclidean distance (of unit vectors: by cosine).
+
+    Returns:
+        A row for each, with the answers of no learning, and those of the atlas itself: the best there is to get.
+    """
     places = make_split(0, hold_out_blocks=False).places
     places = places[places[:, 1] > ANTARCTICA_NORTH_DEG]
     rng = np.random.default_rng(0)
-    stored, unit = pair.encode_location(places), unit_vectors(places)
+    asked = rng.permutation(len(places))[:QUERIES]
+    queries = places[asked]
+    stored = pair.encode_location(places)
     colour = BlueMarble.open().cut(places).mean(axis=(2, 3))
-    squares = (colour**2).sum(axis=1)
 
-    def cosine(view: str) -> Callable[[NDArray[np.intp]], NDArray[np.floating]]:
-        queries = pair.reweight(stored, view)
-        return lambda rows: queries[rows] @ stored.T
+    def cosine(view: str, gallery: Vectors) -> Scores:
+        vectors = pair.reweight(stored[asked], view)
+        return lambda rows: vectors[rows] @ gallery.T
 
-    scores: dict[str, Callable[[NDArray[np.intp]], NDArray[np.floating]]] = {
-        **{view: cosine(view) for view in pair.views},
+    scores: dict[str, Scores] = {
+        **{view: cosine(view, stored) for view in pair.views},
+        **{f"baseline: {baseline.name}": nearness(baseline.encode_location(places), asked) for baseline in baselines},
         "no learning: random places": lambda rows: rng.random((len(rows), len(places))),
-        "no learning: mean colour": lambda rows: 2 * colour[rows] @ colour.T - squares,
-        "no learning: the nearest": lambda rows: unit[rows] @ unit.T,
+        "no learning: mean colour": nearness(colour, asked),
+        "no learning: the nearest": nearness(unit_vectors(places), asked),
+        "oracle: the atlas itself": nearness(atlas_vectors(places), asked),
     }
-    out = {name: measure_likeness(score, places, places) for name, score in scores.items()}
+    out = {name: measure_likeness(score, queries, places) for name, score in scores.items()}
     cells = cell_lonlat(land_cells(4, antarctica=False))
     every = pair.encode_location(cells)
-    out["both, among all land cells"] = measure_likeness(lambda rows: stored[rows] @ every.T, places, cells)
+    out["both, among all land cells"] = measure_likeness(cosine(pair.views[-1], every), queries, cells)
     return out
+
+
+def nearness(vectors: NDArray[np.floating], asked: NDArray[np.intp]) -> Scores:
+    """Scores that fall with the Euclidean distance between (M, D) vectors, of those at the rows ``asked``."""
+    half_square = (vectors**2).sum(axis=1) / 2
+    return lambda rows: vectors[asked[rows]] @ vectors.T - half_square
+
+
+def atlas_vectors(lonlat: Floats) -> Floats:
+    """What :class:`Likeness` looks at, as (N, D) vectors: standardised values, and a one for the Köppen class.
+
+    Rain is taken as its logarithm; what is unknown counts as the mean. Places of different
+    classes are √2 standard deviations apart for that alone.
+    """
+    values = np.stack([targets(find_task(name), lonlat) for name in ("temperature", "precipitation", "elevation")], 1)
+    values = np.nan_to_num((values - np.nanmean(values, axis=0)) / np.nanstd(values, axis=0))
+    climate = atlas.koppen(lonlat)[:, None] == np.array(atlas.koppen_classes())
+    return np.concatenate([values, climate.astype(np.float64)], axis=1)
 
 
 def evaluate_sentinel(pair: EncoderPair, folder: Path) -> dict[str, dict[str, float]]:

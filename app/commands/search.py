@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,7 @@ Example: samewhere search --place 12.49,41.89 --target tiles --source s2-sample 
 
 
 def search(
+    context: typer.Context,
     place: Annotated[str | None, typer.Option(metavar="LON,LAT", help="Ask with a place, in degrees.")] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="Ask with an image file.")] = None,
     tile: Annotated[str | None, typer.Option(metavar="ID", help="Ask with a tile of the index.")] = None,
@@ -52,7 +53,12 @@ def search(
         str | None, typer.Option(help="How to compare: smooth, sharp or both.", show_default="by kind of query")
     ] = None,
     query: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ask with a query in JSON, as Query.to_json gives it.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Ask with a query in JSON, as Query.to_json gives it, or with the query.json that the app exports: "
+            "that brings its filters and options along.",
+        ),
     ] = None,
     cell: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only in this H3 cell; may be repeated.")] = None,
     polygon: Annotated[
@@ -91,7 +97,6 @@ def search(
     from indexer import Compare, SearchIndex, Where
     from indexer.hits import hits_to_geojson
 
-    asking = _query(place, image, tile, query)
     chosen = Where(
         bbox=BBox.parse(bbox) if bbox is not None else None,
         polygon=_polygon(polygon) if polygon is not None else None,
@@ -104,9 +109,16 @@ def search(
         max_cloud_percent=max_cloud,
         compare=tuple(Compare.parse(text) for text in where or []),
     )
-    hits, plan = SearchIndex.open(index, checkpoint=checkpoint, name=name).explain(
-        asking, k=k, target=target.value, min_km=min_km, spacing_km=spacing_km, where=chosen, view=view
-    )
+    options: dict[str, Any] = {
+        "k": k,
+        "target": target.value,
+        "min_km": min_km,
+        "spacing_km": spacing_km,
+        "where": chosen,
+        "view": view,
+    }
+    asking, options = _exported(context, query, options) or (_query(place, image, tile, query), options)
+    hits, plan = SearchIndex.open(index, checkpoint=checkpoint, name=name).explain(asking, **options)
     if explain:
         typer.echo("\n".join(plan), err=True)
     if as_json:
@@ -116,6 +128,32 @@ def search(
         typer.echo(json.dumps(hits_to_geojson(hits)))
     else:
         _print_table(hits)
+
+
+def _exported(
+    context: typer.Context, query: Path | None, options: dict[str, Any]
+) -> tuple[Query, dict[str, Any]] | None:
+    """The search that a file of the app holds, with its options; those given in the shell win. None for others."""
+    from app.request import is_request, read_request
+    from indexer import Where
+
+    if query is None:
+        return None
+    try:
+        content = json.loads(_text(query))
+    except (ValueError, RecursionError):
+        return None  # the query's own reader says what is wrong
+    if not is_request(content):
+        return None
+    request = read_request(content)
+    found = {name: getattr(request, name) for name in options}
+    for name in ("k", "target", "min_km", "spacing_km", "view"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            found[name] = options[name]
+    if options["where"] != Where():
+        found["where"] = options["where"]
+    return request.query, found
 
 
 def _query(place: str | None, image: Path | None, tile: str | None, query: Path | None) -> Query:

@@ -17,6 +17,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   };
   whenReady((map) => {
     map.onPick = (point) => setTriggerValue("picked", point);
+    map.onDraw = (ring) => setTriggerValue("drawn", ring);
     map.onSelect = (id) => {
       window.dispatchEvent(new CustomEvent(SELECT, { detail: { id, from: "map" } }));
       setTriggerValue("selected", id);

@@ -29,6 +29,7 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every checkpoint that is loaded is the stand-in."""
     monkeypatch.setattr(model.checkpoint, "load", lambda *_, **__: StandInPair())
     monkeypatch.setattr(resources, "PAUSES", 1)
+    monkeypatch.setattr(resources, "PREDICTED", ())
 
 
 @pytest.fixture

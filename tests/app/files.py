@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds
 
+from data import atlas
 from data.blue_marble import BlueMarble
+from data.land import sample_land
 
 
 def geotiff(pixels: NDArray[np.generic], *, centre: tuple[float, float] = (31.0, 30.8), side_deg: float = 2.0) -> bytes:
@@ -28,6 +31,17 @@ def geotiff(pixels: NDArray[np.generic], *, centre: tuple[float, float] = (31.0,
 def blue_marble_patch(lon: float, lat: float) -> bytes:
     """The Blue Marble around a place as a GeoTIFF of red, green and blue bytes."""
     return geotiff(BlueMarble.open().cut([[lon, lat]])[0], centre=(lon, lat))
+
+
+def table_of(count: int) -> bytes:
+    """A CSV of land places and their temperature, which the atlas knows and an embedding partly does."""
+    places = sample_land(count, rng=np.random.default_rng(4))
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["lon", "lat", "warmth"])
+    for (lon, lat), value in zip(places.tolist(), atlas.sample("temperature", places).tolist(), strict=True):
+        writer.writerow([lon, lat, value])
+    return out.getvalue().encode()
 
 
 def bad_files() -> dict[str, tuple[str, bytes]]:

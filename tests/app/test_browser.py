@@ -5,7 +5,9 @@ A Streamlit server of its own on a free port, the shipped checkpoint, a small in
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
@@ -16,6 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +26,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Locator, Page, Request, expect, sync_playwright
 
+from app import resources
 from indexer.build import build_index
 from tests.app.conftest import CELL_RESOLUTION, TILE_RESOLUTION
-from tests.app.files import bad_files, blue_marble_patch
+from tests.app.files import bad_files, blue_marble_patch, table_of
 from tools.screenshots import FLAGS
 
 pytestmark = pytest.mark.browser
@@ -44,15 +48,41 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a running server with a small index."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ``SAMEWHERE_HOME`` with a small index of the shipped checkpoint, and heads that were fitted on few places."""
+    import model.predict
     from model import load
 
     home = tmp_path_factory.mktemp("browser-home")
-    build_index(home / "index", pair=load(), cell_resolution=CELL_RESOLUTION, tile_resolution=TILE_RESOLUTION)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    pair = load()
+    build_index(home / "index", pair=pair, cell_resolution=CELL_RESOLUTION, tile_resolution=TILE_RESOLUTION)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAMEWHERE_HOME", str(home))
+        patch.setattr(model.predict, "PLACES", 1200)
+        patch.setattr(model.predict, "HELD_OUT", 300)
+        for cache in (model.predict._places.cache_clear, model.predict._encoded.clear):
+            cache()
+        for name in resources.PREDICTED:
+            model.predict.load_predictor(name, pair)
+        for cache in (model.predict._places.cache_clear, model.predict._encoded.clear):
+            cache()
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[str]:
+    """URL of a running server."""
+    with serving(home) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(home: Path, port: int | None = None) -> Iterator[str]:
+    """A server until the block ends; then it is gone."""
+    if port is None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
     log = home / "server.log"
     with log.open("wb") as out:
@@ -89,12 +119,13 @@ class Visit:
     page: Page
     url: str
     errors: list[str] = field(default_factory=list)
+    restarting: bool = False
 
-    def open(self, link: str = "/") -> FrameLocator:
+    def open(self, link: str = "/", *, within_ms: int = SLOW_MS) -> FrameLocator:
         """Follow a link; returns the map's frame."""
         self.page.goto(self.url + link)
         frame = self.page.frame_locator('iframe[title="World map"]')
-        expect(frame.locator("#map canvas")).to_be_visible(timeout=SLOW_MS)
+        expect(frame.locator("#map canvas")).to_be_visible(timeout=within_ms)
         return frame
 
     @property
@@ -139,11 +170,13 @@ def visit(server: str, browser: Browser, request: pytest.FixtureRequest) -> Iter
     visit = Visit(context.new_page(), server)
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            visit.errors.append(message.text)
+        # below a page's address Streamlit first looks for its server, does not find it there, and goes one up
+        probing = "/_stcore/" in message.location.get("url", "")
+        if message.type == "error" and not visit.restarting and not probing:
+            visit.errors.append(f"{message.text} {message.location.get('url', '')}")
 
     def asked(request: Request) -> None:
-        if not request.url.startswith((server, "data:", "blob:")):
+        if not visit.restarting and not request.url.startswith((server, "data:", "blob:")):
             visit.errors.append(request.url)
 
     visit.page.on("console", heard)
@@ -246,3 +279,140 @@ def test_a_narrow_screen_has_everything_and_no_sideways_scrolling(visit: Visit) 
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 420
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 420
+
+
+def same_map(frame: FrameLocator) -> None:
+    """Mark the map, or tell that it is still the marked one: a rerun updates it and never makes it anew."""
+    box = frame.locator("#map")
+    box.evaluate("node => { node.dataset.runs = Number(node.dataset.runs ?? 0) + 1; }")
+
+
+def test_votes_re_rank_and_the_back_button_takes_them_back(visit: Visit) -> None:
+    frame = visit.open("/?place=12.49,41.89&min_km=0&spacing_km=300")
+    first = visit.wait_for_other_hits([])
+    same_map(frame)
+    visit.page.get_by_role("button", name=re.compile("^More like this: 2,")).click()
+    liked = visit.wait_for_other_hits(first)
+    expect(visit.page.get_by_text("Ranked by a classifier")).to_be_visible()
+    visit.page.get_by_role("button", name=re.compile("^Less like this: 1,")).click()
+    voted = visit.wait_for_other_hits(liked)
+    expect(visit.page.get_by_text("1 unliked example")).to_be_visible()
+    expect(visit.page).to_have_url(re.compile(r"like=c%3A.*unlike=c%3A"))
+    visit.wait_for_map(frame, voted)
+    same_map(frame)
+    assert frame.locator("#map").get_attribute("data-runs") == "2"
+    visit.page.go_back()
+    assert visit.wait_for_other_hits(voted) == liked
+    visit.page.go_back()
+    assert visit.wait_for_other_hits(liked) == first
+
+
+def test_clicks_add_likes_and_unlikes(visit: Visit) -> None:
+    frame = visit.open("/?place=12.49,41.89")
+    first = visit.wait_for_other_hits([])
+    visit.page.get_by_text("Adds an unlike", exact=True).click()
+    click_map(frame, 0.306, 0.608)  # Brazil
+    second = visit.wait_for_other_hits(first)
+    visit.wait_for_map(frame, second)
+    expect(frame.locator("#map")).to_have_attribute("data-pins", re.compile(r"^\+12.49,41.89 --5\d"))
+    expect(visit.page.get_by_text("Ingredients", exact=True)).to_be_visible()
+
+
+def test_a_drawn_area_filters(visit: Visit) -> None:
+    frame = visit.open("/?place=12.49,41.89&spacing_km=0&min_km=0")
+    first = visit.wait_for_other_hits([])
+    frame.locator("#draw").click()
+    corners = [(-70, 5), (-40, 5), (-40, -30), (-70, -30)]
+    box = frame.locator("#map")
+    for lon, lat in [*corners, corners[0]]:
+        x, y = box.evaluate("(_, point) => window.samewhereMap.project(...point)", [lon, lat])
+        box.click(position={"x": x, "y": y})
+    visit.page.get_by_role("button", name="Search inside it").click(timeout=SLOW_MS)
+    inside = visit.wait_for_other_hits(first)
+    visit.wait_for_map(frame, inside)
+    places = box.evaluate("(_, ids) => ids.map(id => window.samewhereMap.lonlat(id))", inside)
+    assert all(-70.5 <= lon <= -39.5 and -30.5 <= lat <= 5.5 for lon, lat in places)
+    expect(visit.page).to_have_url(re.compile("area=-"))
+
+
+def test_a_click_predicts_and_a_table_is_fitted(visit: Visit) -> None:
+    frame = visit.open("/predict?variable=temperature", within_ms=2 * SLOW_MS)
+    expect(visit.page.get_by_text("Click the map, or type a place")).to_be_visible(timeout=3 * SLOW_MS)
+    expect(frame.locator("#map")).to_have_attribute("data-field", "shown", timeout=SLOW_MS)
+    click_map(frame, 0.306, 0.608)
+    expect(visit.page.get_by_text("Nine times in ten")).to_be_visible(timeout=SLOW_MS)
+    expect(visit.page).to_have_url(re.compile(r"variable=temperature&at=-\d"))
+    value = visit.page.get_by_test_id("stMetricValue").first.inner_text()
+    assert 15 < float(value.split()[0]) < 35  # the Amazon
+    visit.page.get_by_text("Fit your own").click()
+    table = {"name": "sites.csv", "mimeType": "text/csv", "buffer": table_of(150)}
+    visit.page.locator('input[type="file"]').first.set_input_files(table)
+    expect(visit.page.get_by_text("150 places.")).to_be_visible(timeout=SLOW_MS)
+    visit.page.get_by_label("Call it").fill("warmth")
+    visit.page.get_by_label("Call it").press("Enter")
+    visit.page.get_by_role("button", name="Fit", exact=True).click()
+    expect(visit.page.get_by_text("warmth is fitted")).to_be_visible(timeout=3 * SLOW_MS)
+
+
+def test_a_job_outlives_the_server(visit: Visit, home: Path) -> None:
+    """Started on a server of its own, which is then killed; another one finds the job at work, or done."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    visit.restarting = True  # a page without its server complains, and should
+    with serving(home, port) as url:
+        visit.page.goto(f"{url}/jobs")
+        visit.page.get_by_role("textbox", name="Name of the new index").fill("africa", timeout=SLOW_MS)
+        visit.page.get_by_role("textbox", name="or west, south, east, north").fill("-20,-36,52,38")
+        visit.page.get_by_role("button", name="Start", exact=True).click()
+        expect(visit.page.get_by_text("africa", exact=True)).to_be_visible(timeout=SLOW_MS)
+        expect(visit.page.get_by_text(re.compile("Starting|Running")).first).to_be_visible(timeout=SLOW_MS)
+    with serving(home, port) as url:
+        visit.page.goto(f"{url}/jobs")
+        expect(visit.page.get_by_text("africa", exact=True)).to_be_visible(timeout=SLOW_MS)
+        running = visit.page.get_by_text(re.compile("^(Starting|Running)$"))
+        pause = visit.page.get_by_role("button", name="Pause")
+        ask = visit.page.get_by_role("button", name="Ask it")
+        expect(running.or_(ask).first).to_be_visible(timeout=SLOW_MS)
+        expect(pause.or_(ask).first).to_be_visible(timeout=3 * SLOW_MS)
+        if pause.count():
+            pause.click()
+            resume = visit.page.get_by_role("button", name="Resume")
+            expect(resume.or_(ask).first).to_be_visible(timeout=2 * SLOW_MS)
+            if resume.count():
+                resume.click()
+        expect(ask).to_be_visible(timeout=6 * SLOW_MS)
+    visit.errors.clear()
+
+
+def test_everything_of_an_answer_is_downloaded(visit: Visit) -> None:
+    visit.open("/?place=31,30.8&k=5")
+    hits = visit.wait_for_other_hits([])
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("button", name="All as ZIP").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        features = json.loads(archive.read("hits.geojson"))["features"]
+        assert [feature["id"] for feature in features] == hits
+        assert "query.json" in archive.namelist()
+
+
+@pytest.mark.parametrize("visit", [(400, 850)], indirect=True)
+def test_no_page_scrolls_sideways_on_a_phone(visit: Visit) -> None:
+    for link in ("/?place=31,30.8", "/compare?places=31,30.8;12.49,41.89", "/explore", "/jobs", "/models"):
+        visit.page.goto(visit.url + link)
+        expect(visit.page.locator("[data-testid=stMain] [data-testid=stMarkdownContainer]").first).to_be_visible(
+            timeout=SLOW_MS
+        )
+        visit.page.wait_for_timeout(1500)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 400, link
+        assert visit.page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, link
+
+
+def test_the_map_is_used_by_keyboard(visit: Visit) -> None:
+    frame = visit.open("/")
+    box = frame.locator("#map")
+    box.focus()
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        box.press(key)
+    assert visit.wait_for_other_hits([])
+    expect(visit.page).to_have_url(re.compile("place="))

@@ -17,14 +17,16 @@ LIKE = {"both": Likeness(0.5, 2.0, 100.0, 300.0)}
 
 
 def tables(*words):
-    result = CliRunner().invoke(app, ["evaluate", "retrieval", "--json", *words], catch_exceptions=False)
+    result = CliRunner().invoke(
+        app, ["evaluate", "retrieval", "--json", "--baseline", "none", *words], catch_exceptions=False
+    )
     assert result.exit_code == 0
     return json.loads(result.stdout), result.stderr
 
 
 @pytest.fixture(autouse=True)
 def quick_likeness(monkeypatch):
-    monkeypatch.setattr(evaluate, "evaluate_likeness", lambda pair: LIKE)
+    monkeypatch.setattr(evaluate, "evaluate_likeness", lambda pair, baselines: LIKE)
 
 
 def test_a_satclip_pair_has_no_images_of_the_blue_marble(tmp_path):
@@ -47,3 +49,13 @@ def test_blocks_that_were_trained_on_cost_only_their_own_table(monkeypatch):
     found, said = tables()
     assert [title.split(",")[0] for title in found] == ["Image to place", "Places like this"]
     assert "Without the blocks: blue-marble-l40 was trained" in said
+
+
+def test_baselines_stand_beside_the_pair_or_are_left_out_aloud(monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluate, "evaluate_retrieval", lambda pair: {"both": Retrieval(0.5, 0.9, 10.0, 1.0)})
+    monkeypatch.setattr(evaluate, "evaluate_blocks", lambda pair: {"both": Retrieval(0.5, 0.9, 10.0, 1.0)})
+    monkeypatch.setattr(evaluate, "evaluate_likeness", lambda pair, baselines: asked.append(baselines) or LIKE)
+    monkeypatch.setattr("model.baselines.BASELINES", ("cartesian", "absent"))
+    result = CliRunner().invoke(app, ["evaluate", "retrieval"], catch_exceptions=False)
+    assert [entry.name for entry in asked[0]] == ["cartesian"] and "Without absent: " in result.stderr

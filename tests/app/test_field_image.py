@@ -12,7 +12,7 @@ from PIL import Image
 from rasterio.warp import transform
 
 from app import field_image
-from app.field_image import LEVELS, draw_field, kept_pixel_rows, palette, pixel_lonlat, pixel_rows
+from app.field_image import LEVELS, draw_field, draw_values, kept_pixel_rows, palette, pixel_lonlat, pixel_rows
 from data.geo import Cells, cell_lonlat, cell_of, great_circle_km
 from data.land import is_land, land_cells
 
@@ -105,3 +105,24 @@ def test_rows_are_kept_and_a_spoilt_file_is_made_again(
 def test_a_disk_that_refuses_only_costs_time(cells: Cells, rows: NDArray[np.int32], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     np.testing.assert_array_equal(kept_pixel_rows(cells, tmp_path / "file" / "cache", side_px=SIDE_PX), rows)
+
+
+def test_ranks_give_every_colour_as_much_land() -> None:
+    scores = np.random.default_rng(1).normal(size=6400).astype(np.float32) ** 3
+    rows = np.arange(6400, dtype=np.int32).reshape(80, 80)
+    picture, legend = draw_field(scores, rows, by_rank=True)
+    level = np.asarray(Image.open(io.BytesIO(picture)))
+    counts = np.bincount(level.ravel(), minlength=LEVELS)
+    assert counts[1:-1].min() >= 100 and counts.max() <= 103  # 6400 / 63, half as many at the two ends
+    order = np.argsort(scores)
+    assert (np.diff(level.ravel()[order].astype(int)) >= 0).all()
+    assert legend.middle == pytest.approx(float(np.median(scores)))
+
+
+def test_values_are_drawn_between_their_bounds_and_the_unknown_is_not() -> None:
+    values = np.array([-5.0, 0.0, 5.0, 10.0, 99.0, np.nan])
+    rows = np.array([[0, 1, 2], [3, 4, 5]], dtype=np.int32)
+    picture, legend = draw_values(values, rows, low=0, high=10)
+    shown = np.asarray(Image.open(io.BytesIO(picture)))
+    assert shown.tolist() == [[0, 0, round(0.5 * (LEVELS - 1))], [LEVELS - 1, LEVELS - 1, LEVELS]]
+    assert (legend.low, legend.high) == (0, 10)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pytest
 
+from app.ingredients import Ingredient, Vote
 from app.samples import SAMPLES
 from app.url_state import K_MAX, MIN_KM, PageQuery, number, read_query, write_query
 from data.geo import BBox
@@ -94,3 +97,26 @@ def test_a_wrong_value_is_named_and_left_out(name: str, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(12.49, "12.49"), (-0.00001, "0"), (100.0, "100"), (-7.12346, "-7.1235")])
 def test_number(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_every_part_of_a_query_stands_in_its_link() -> None:
+    query = PageQuery(
+        place=(12.49, 41.89),
+        weight=-0.5,
+        also=(Ingredient("sample", 2.0, id="nile"), Ingredient("cell", -1.0, id="841e8a5ffffffff")),
+        likes=(Vote("cells", "841e8a5ffffffff"),),
+        unlikes=(Vote("tiles", "x;y:ä"),),
+        continents=("EU", "AF"),
+        climates=("Cfb", "E"),
+        limits=(("elevation", -10.0, None), ("temperature", None, 12.5)),
+        area=((0.0, 0.0), (10.0, 0.0), (10.0, 10.5)),
+        after=date(2020, 2, 29),
+        before=date(2021, 1, 1),
+        cloud=20.0,
+        target="tiles",
+        scale="rank",
+        index="alps-1",
+    )
+    parsed = read_query(write_query(query), samples={"nile": 1}, countries={}, layers=("elevation", "temperature"))
+    assert parsed.complaints == ()
+    assert parsed.query == query

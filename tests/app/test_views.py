@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from app.answer import Answer, token_of
+from app.answer import Answer, Pin, token_of
 from app.field_image import Legend
 from app.gallery import cards, lonlat_text
 from app.map_view import flat_map, globe
@@ -37,6 +37,7 @@ def answer(*points: tuple[float, float]) -> Answer:
         "data:field",
         Legend(0.2, 0.9, ("#000000",)),
         (1.0, 2.0),
+        pins=(Pin((1.0, 2.0), True),),
     )
 
 
@@ -65,7 +66,7 @@ def test_the_flat_map_draws_rings_around_hits_even_over_the_antimeridian() -> No
         assert np.ptp(ring[:, 0]) < 5  # never the long way round
         np.testing.assert_allclose(great_circle_km(ring, (hit["lon"], hit["lat"])), 26, atol=6)  # a cell's circumradius
     assert data["bbox"] == [170, -30, -170, 10]
-    assert data["query"] == [1.0, 2.0]
+    assert data["pins"] == [{"lon": 1.0, "lat": 2.0, "like": True}]
     json.dumps(data, allow_nan=False)
 
 

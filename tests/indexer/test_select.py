@@ -234,6 +234,16 @@ def test_all_together_as_one_by_one(where: Where, folder: Path) -> None:
     assert (list(range(len(rows))) if found is None else found.rows().tolist()) == expected
 
 
+def test_many_of_few_rows(folder: Path) -> None:
+    """A box leaves less than a quarter of the rows and more than a sixteenth pass: no mask of the few."""
+    filter_, rows = world(folder)
+    where = Where(bbox=BBox(0, 0, 13, 43), compare=(Compare("cloud_percent", "!=", 0.0),))
+    expected = brute(rows, where)
+    assert len(rows) / 16 < len(expected) < len(rows) / 4
+    found = filter_.select(where)
+    assert found is not None and found.rows().tolist() == expected
+
+
 @run
 @given(data=st.data(), name=st.sampled_from(["bbox", "polygon", "beyond", "cells", "compare", "not_ids", "after"]))
 def test_each_alone_as_one_by_one(data: st.DataObject, name: str, folder: Path) -> None:

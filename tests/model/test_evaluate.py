@@ -69,6 +69,29 @@ def test_the_atlas_itself_would_be_perfect():
     assert by_temperature.temperature_k < 0.5 < 5 < at_random.temperature_k
 
 
+def test_the_oracle_beats_chance_and_every_single_variable_of_it_counts():
+    places = sample_land(600, rng=np.random.default_rng(3), antarctica=False)
+    asked = np.arange(200)
+    best, chance = (
+        evaluate.measure_likeness(score, places[asked], places)
+        for score in (
+            evaluate.nearness(evaluate.atlas_vectors(places), asked),
+            lambda rows: np.random.default_rng(0).random((len(rows), 600)),
+        )
+    )
+    assert best.same_climate > 0.85 > 0.2 > chance.same_climate
+    assert best.temperature_k < chance.temperature_k / 3
+    assert best.precipitation_mm < chance.precipitation_mm / 2 and best.elevation_m < chance.elevation_m / 1.5
+
+
+def test_nearness_ranks_by_distance():
+    vectors = np.random.default_rng(0).normal(size=(40, 3))
+    asked = np.array([7, 3, 39])
+    scores = evaluate.nearness(vectors, asked)(np.array([0, 2]))
+    apart = np.linalg.norm(vectors[asked[[0, 2]]][:, None] - vectors, axis=2)
+    np.testing.assert_array_equal(np.argsort(-scores, axis=1), np.argsort(apart, axis=1))
+
+
 def test_blocks_are_not_measured_on_a_model_that_saw_them():
     pair = load()
     pair.card["recipe"] = {**pair.card["recipe"], "hold_out_blocks": False}

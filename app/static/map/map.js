@@ -12,7 +12,7 @@
   const GOLD = [255, 209, 102], WHITE = [255, 255, 255], INK = [11, 26, 43], ROSE = [255, 77, 109];
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const box = document.getElementById("map");
-  const api = { onPick: null, onSelect: null, update, select, where };
+  const api = { onPick: null, onSelect: null, onDraw: null, update, select, where, project, lonlat };
   let data = { hits: [] };
   let selected = null;
   let hovered = null;
@@ -21,6 +21,8 @@
   let outlines = null;
   let drawnZoom = null;
   let baseLayers = [];
+  let satellite = true;
+  let drawing = null; // corners so far, while an area is drawn
 
   const worldView = () => {
     const width = box.clientWidth || 800, height = box.clientHeight || 500;
@@ -86,13 +88,25 @@
 
   function base() {
     return [
-      new deck.BitmapLayer({ id: "blue-marble", image: "../blue_marble.jpg", bounds: WORLD, tintColor: [205, 212, 222] }),
+      new deck.BitmapLayer({
+        id: "blue-marble", image: "../blue_marble.jpg", bounds: WORLD, tintColor: [205, 212, 222], visible: satellite,
+      }),
       data.field && new deck.BitmapLayer({
         id: "field", image: data.field, bounds: WORLD, visible: coloured,
         textureParameters: { minFilter: "linear", magFilter: "nearest" },
       }),
       outlines && new deck.LineLayer({
-        id: "countries", data: outlines, getColor: [255, 255, 255, 90], widthUnits: "pixels", getWidth: 0.8,
+        id: "countries", data: outlines, widthUnits: "pixels", getWidth: 0.8,
+        getColor: satellite ? [255, 255, 255, 90] : [150, 180, 210, 200], updateTriggers: { getColor: satellite },
+      }),
+      data.dots?.length && new deck.ScatterplotLayer({
+        id: "dots", data: data.dots, getPosition: (dot) => dot, radiusUnits: "pixels", getRadius: 1.6,
+        getFillColor: [255, 209, 102, 220],
+      }),
+      data.lines?.length && new deck.ArcLayer({
+        id: "lines", data: data.lines, greatCircle: true, getHeight: 0, widthUnits: "pixels", numSegments: 40,
+        getSourcePosition: (line) => [line[0], line[1]], getTargetPosition: (line) => [line[2], line[3]],
+        getWidth: (line) => 0.6 + 2.4 * line[4], getSourceColor: [...GOLD, 210], getTargetColor: [...GOLD, 210],
       }),
     ];
   }
@@ -109,6 +123,43 @@
       id: "bbox", data: [ring], getPath: (path) => path, getColor: [92, 200, 255, 220],
       widthUnits: "pixels", getWidth: 1.5, wrapLongitude: false,
     });
+  }
+
+  // The polygon that filters, and the one that is being drawn.
+  function areas() {
+    const layers = [];
+    const line = (id, ring, color) => new deck.PathLayer({
+      id, data: [ring], getPath: (path) => path, getColor: color, widthUnits: "pixels", getWidth: 2, wrapLongitude: false,
+    });
+    if (data.area?.length) layers.push(line("area", [...data.area, data.area[0]], [92, 200, 255, 235]));
+    if (drawing?.length) {
+      if (drawing.length > 1) layers.push(line("drawing", drawing, [...GOLD, 255]));
+      layers.push(new deck.ScatterplotLayer({
+        id: "corners", data: drawing, getPosition: (point) => point, radiusUnits: "pixels",
+        getRadius: (_, { index }) => (index === 0 ? 6 : 4), getFillColor: GOLD, stroked: true, getLineColor: INK,
+        lineWidthUnits: "pixels", getLineWidth: 1.5,
+      }));
+    }
+    return layers;
+  }
+
+  // Where the ingredients of the query lie: rings with a dot for what is liked, crossed out for what is not.
+  function pins() {
+    const BLUE = [92, 200, 255], ORANGE = [255, 159, 67];
+    const all = data.pins ?? [];
+    const color = (pin) => (pin.like ? BLUE : ORANGE);
+    if (!all.length) return [];
+    return [
+      new deck.ScatterplotLayer({
+        id: "pins", data: all, getPosition: (pin) => [pin.lon, pin.lat], radiusUnits: "pixels", getRadius: 11,
+        filled: false, stroked: true, getLineColor: color, lineWidthUnits: "pixels", getLineWidth: 2.5,
+      }),
+      new deck.TextLayer({
+        id: "pin-signs", data: all, getPosition: (pin) => [pin.lon, pin.lat], getText: (pin) => (pin.like ? "•" : "×"),
+        getSize: (pin) => (pin.like ? 30 : 20), fontWeight: 700, fontFamily: "system-ui, sans-serif", getColor: color,
+        characterSet: ["•", "×"],
+      }),
+    ];
   }
 
   // Hits whose marker would lie under a better one's: they become dots, until the map is zoomed in far enough.
@@ -134,24 +185,19 @@
     const ordered = [...data.hits].sort((a, b) => dot(b) - dot(a) || accent(a) - accent(b) || b.rank - a.rank);
     return [
       new deck.PolygonLayer({
-        id: "hexes", data: data.hits, getPolygon: (hit) => hit.ring, filled: true, stroked: true,
+        id: "hexes", data: data.hits.filter((hit) => hit.ring), getPolygon: (hit) => hit.ring, filled: true, stroked: true,
         getFillColor: (hit) => [...(accent(hit) ? ROSE : WHITE), 30],
         getLineColor: (hit) => (accent(hit) ? ROSE : WHITE),
         lineWidthUnits: "pixels", getLineWidth: 1.5, ...trigger,
       }),
-      data.query && new deck.ScatterplotLayer({
-        id: "query", data: [{ r: 11, fill: [0, 0, 0, 0] }, { r: 4, fill: [92, 200, 255] }],
-        getPosition: () => data.query, radiusUnits: "pixels", getRadius: (d) => d.r, getFillColor: (d) => d.fill,
-        stroked: true, getLineColor: [92, 200, 255], lineWidthUnits: "pixels", getLineWidth: 2.5,
-        updateTriggers: { getPosition: [data.query] },
-      }),
+      ...pins(),
       new deck.ScatterplotLayer({
         id: "markers", data: ordered, getPosition: (hit) => [hit.lon, hit.lat], radiusUnits: "pixels",
         getRadius: (hit) => (dot(hit) ? 4.5 : accent(hit) ? 13 : 10), getFillColor: (hit) => (accent(hit) ? ROSE : WHITE),
         stroked: true, getLineColor: INK, lineWidthUnits: "pixels", getLineWidth: 1.5, ...trigger,
       }),
       new deck.TextLayer({
-        id: "ranks", data: ordered.filter((hit) => !dot(hit)), getPosition: (hit) => [hit.lon, hit.lat], getText: (hit) => String(hit.rank),
+        id: "ranks", data: ordered.filter((hit) => !dot(hit)), getPosition: (hit) => [hit.lon, hit.lat], getText: (hit) => String(hit.label ?? hit.rank),
         getSize: 12, fontWeight: 700, fontFamily: "system-ui, sans-serif",
         getColor: (hit) => (accent(hit) ? WHITE : INK), ...trigger,
       }),
@@ -168,9 +214,43 @@
     draw();
   };
 
+  const base_ = document.getElementById("base");
+  base_.onclick = () => {
+    satellite = !satellite;
+    base_.title = satellite ? "Show outlines only" : "Show the satellite picture";
+    base_.setAttribute("aria-label", base_.title);
+    base_.setAttribute("aria-pressed", String(!satellite));
+    box.dataset.base = satellite ? "satellite" : "outline";
+    baseLayers = base();
+    draw();
+  };
+
+  const pencil = document.getElementById("draw");
+  const hintBox = document.getElementById("hint");
+  function hint(text) {
+    hintBox.textContent = text ?? "";
+    hintBox.hidden = !text;
+  }
+  function setDrawing(next) {
+    drawing = next;
+    pencil.setAttribute("aria-pressed", String(Boolean(drawing)));
+    box.dataset.drawing = drawing ? String(drawing.length) : "";
+    hint(!drawing ? data.hint : drawing.length < 3 ? "Click the corners of an area" : "Click the first corner to close it");
+    draw();
+  }
+  function finish() {
+    const ring = drawing;
+    setDrawing(null);
+    if (ring.length < 3) return;
+    data.area = ring;
+    draw();
+    api.onDraw?.(ring.map(([lon, lat]) => [wrap(lon), lat]));
+  }
+  pencil.onclick = () => { setDrawing(drawing ? null : []); box.focus(); };
+
   function draw() {
     drawnZoom = view.zoom;
-    deckgl.setProps({ layers: [...baseLayers, bounds(), ...marks()].filter(Boolean) });
+    deckgl.setProps({ layers: [...baseLayers, bounds(), ...marks(), ...areas()].filter(Boolean) });
   }
 
   function update(next) {
@@ -184,13 +264,13 @@
       if (chosen) fly({ longitude: chosen.lon, latitude: chosen.lat, zoom: Math.max(view.zoom, CLOSE) });
     }
     colours.hidden = !data.field;
-    const hint = document.getElementById("hint");
-    hint.textContent = data.hint ?? "";
-    hint.hidden = !data.hint;
+    pencil.hidden = !data.draws;
+    if (!drawing) hint(data.hint);
     draw();
     box.dataset.hits = data.hits.map((hit) => hit.id).join(" "); // what is drawn, for tests and assistive tools
     box.dataset.field = data.field ? "shown" : "";
-    box.dataset.query = data.query ? data.query.join(",") : "";
+    box.dataset.pins = (data.pins ?? []).map((pin) => `${pin.like ? "+" : "-"}${pin.lon},${pin.lat}`).join(" ");
+    box.dataset.area = (data.area ?? []).join(" ");
   }
 
   function select(id, { move = true } = {}) {
@@ -215,6 +295,13 @@
     const hit = data.hits.find((one) => one.id === id);
     return hit ? viewport().project([hit.lon, hit.lat]) : null;
   }
+  function lonlat(id) {
+    const hit = data.hits.find((one) => one.id === id);
+    return hit ? [hit.lon, hit.lat] : null;
+  }
+  function project(lon, lat) {
+    return viewport().project([lon, lat]);
+  }
   function hitAt(x, y) {
     const port = viewport();
     let best = null, least = NEAR_PX;
@@ -227,7 +314,7 @@
     }
     if (best) return best;
     const [lon, lat] = port.unproject([x, y]);
-    return data.hits.find((hit) => [-360, 0, 360].some((turn) => inside(hit.ring, lon + turn, lat))) ?? null;
+    return data.hits.find((hit) => hit.ring && [-360, 0, 360].some((turn) => inside(hit.ring, lon + turn, lat))) ?? null;
   }
   const wrap = (lon) => ((((lon + 180) % 360) + 360) % 360) - 180;
   const at = (event) => {
@@ -240,6 +327,13 @@
   box.addEventListener("click", (event) => {
     const [x, y] = at(event);
     if (down && Math.hypot(x - down[0], y - down[1]) > DRAG_PX) { data.moved = true; return; }
+    if (drawing) {
+      const first = drawing.length > 2 && viewport().project(drawing[0]);
+      if (first && Math.hypot(first[0] - x, first[1] - y) < NEAR_PX) { finish(); return; }
+      const [lon, lat] = viewport().unproject([x, y]);
+      if (Math.abs(lat) < 85.06) setDrawing([...drawing, [lon, lat]]);
+      return;
+    }
     const hit = hitAt(x, y);
     if (hit) {
       select(hit.id, { move: false });
@@ -249,6 +343,24 @@
     const [lon, lat] = viewport().unproject([x, y]);
     if (Math.abs(lat) < 85.06) api.onPick?.({ lon: wrap(lon), lat });
   }, true);
+  // By keyboard: arrows move, + and - zoom, Enter chooses the place in the middle or closes an area, Escape drops it.
+  box.addEventListener("keydown", (event) => {
+    const step = 60 / 2 ** view.zoom;
+    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+    const move = moves[event.key];
+    if (move) {
+      data.moved = true;
+      setView({
+        ...view, longitude: wrap(view.longitude + move[0]), latitude: Math.max(-84, Math.min(84, view.latitude + move[1])),
+      });
+    } else if (event.key === "+" || event.key === "=") zoomBy(1);
+    else if (event.key === "-") zoomBy(-1);
+    else if (event.key === "Escape" && drawing) setDrawing(null);
+    else if (event.key === "Enter" && drawing?.length > 2) finish();
+    else if (event.key === "Enter") api.onPick?.({ lon: wrap(view.longitude), lat: view.latitude });
+    else return;
+    event.preventDefault();
+  });
   box.addEventListener("pointermove", (event) => {
     const port = viewport();
     if (!port) return;
