@@ -11,13 +11,15 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.errors import IndexStoreError
-from indexer.commit import commit
+from indexer.ann import check_method
+from indexer.commit import commit, weightings_of
 from indexer.encoder import EncoderPair, load_encoder
 from indexer.engines import Engine, Inline
 from indexer.files import disk_errors
@@ -54,6 +56,7 @@ def build_index(
     sources: Sequence[str] = (BLUE_MARBLE,),
     fine_resolution: int | None = None,
     dense: int = 3,
+    method: str = "auto",
     engine: Engine | None = None,
     name: str | None = None,
     force: bool = False,
@@ -73,6 +76,7 @@ def build_index(
         sources: of tiles: ``blue-marble`` and names of datasets.
         fine_resolution: of cells where ``dense`` tiles of datasets or more lie in one cell; by default none are finer.
         dense: see there.
+        method: how rows are to be searched, one of :data:`indexer.ann.METHODS`; by default by their number.
         engine: makes the shards; by default this process.
         name: under which the snapshot is kept beside others of the same directory; by default it is the index's own.
         force: build anew even where a complete index stands; unfinished work is kept all the same.
@@ -91,6 +95,7 @@ def build_index(
         sources=tuple(dict.fromkeys(sources)),
         fine_resolution=fine_resolution,
         dense=dense,
+        method=check_method(method),
     )
     with at_work(Path(path), "Building the index at") as index:
         return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, force=force)
@@ -210,6 +215,7 @@ def _run(
         plan=plan,
         name=name,
         failed=ledger.failures(shards),
+        weightings=partial(weightings_of, pair),
     )
     clock.finished = True
     report(clock.progress("finish"))

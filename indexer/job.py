@@ -52,19 +52,24 @@ class Job:
     name: str | None = None
 
     def open(self, index: Path) -> Path:
-        """The directory of this very job, ``building/``; unfinished work of any other is thrown away."""
+        """The directory of this very job, ``building/``; unfinished work of any other is thrown away.
+
+        Shards do not depend on how they will be searched, so a job of another method goes on with them.
+        """
         work = index / BUILDING
-        content = json.dumps({"format": FORMAT} | asdict(self), indent=2).encode()
+        content = {"format": FORMAT} | asdict(self)
+        plain = json.loads(json.dumps(content))
         try:
-            same = (work / JOB).read_bytes() == content
-        except OSError:
+            standing = json.loads((work / JOB).read_bytes())
+            standing["parameters"]["method"] = self.parameters.method
+            same = standing == plain
+        except (OSError, ValueError, KeyError, TypeError):
             same = False
-        if not same:
-            if work.exists():
-                shutil.rmtree(work)
-            (work / SHARDS).mkdir(parents=True)
-            with durable(work / JOB) as file:
-                file.write(content)
+        if not same and work.exists():
+            shutil.rmtree(work)
+        (work / SHARDS).mkdir(parents=True, exist_ok=True)
+        with durable(work / JOB) as file:
+            file.write(json.dumps(content, indent=2).encode())
         return work
 
     @classmethod

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from data.errors import IndexStoreError
 from data.geo import cell_key, hex_to_cell
+from indexer.ann import AnnIndex
 from indexer.encoder import Vectors
 from indexer.files import disk_errors
 from indexer.hold import Hold
@@ -55,6 +56,11 @@ class LocalStore:
                     count=self.manifest.counts[kind],
                     dim=dim,
                 )
+            self._ann = {
+                kind: AnnIndex(self.directory / f"{kind}.ann", self._vectors[kind], settings)
+                for kind, settings in self.manifest.search.items()
+                if settings["method"] != "flat"
+            }
             self._filters = {kind: RowFilter(self.directory / f"{kind}.parquet", self._tables[kind]) for kind in KINDS}
             self._tile_file = pq.ParquetFile(self.directory / "tiles.parquet", memory_map=True)
         sizes = [self._tile_file.metadata.row_group(g).num_rows for g in range(self._tile_file.num_row_groups)]
@@ -114,8 +120,14 @@ class LocalStore:
         count = self.manifest.counts[kind]
         dim = self.manifest.checkpoint["dim"]
         plan = choose_plan(count, dim, selected, self.manifest.search[kind], view, len(queries), k=k)
-        rows, scores = self._vectors[kind].search(queries, k, among=plan.rows, route=plan.route)
-        return Found(rows, scores, plan.reasons)
+        reasons = plan.reasons
+        if plan.route == "ann":
+            found = self._ann[kind].search(queries, k, view=view, depth=plan.depth, among=plan.rows)
+            if found is not None:
+                return Found(*found, reasons)
+            reasons += (f"Of the first {plan.depth:,} rows fewer than {k:,} pass, so the answer is exact.",)
+        rows, scores = self._vectors[kind].search(queries, k, among=plan.rows, route=plan.exact)
+        return Found(rows, scores, reasons)
 
     def thumbnail(self, row: int) -> bytes:
         """A tile's picture as JPEG; empty where there is none."""

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from data.errors import IndexStoreError, QueryError
+from indexer.ann import check_method
 from indexer.build import at_work
-from indexer.commit import commit
+from indexer.commit import Weightings, commit, plain, weightings_of
+from indexer.encoder import load_encoder
 from indexer.gallery_columns import Columns
 from indexer.job import JOB
 from indexer.merge import Input
@@ -75,7 +77,47 @@ def remove_rows(
             parameters=parameters,
             plan="",
             name=name,
+            weightings=views_of(manifest),
         )
+
+
+def compact(path: str | Path, *, method: str | None = None, name: str | None = None, force: bool = False) -> Manifest:
+    """Write the rows of a snapshot anew, and choose again how they are searched; nothing is embedded.
+
+    Done after many additions and removals, or to search by another method: rows are joined to full groups, the
+    approximate index is trained on what stands now, and its recall is measured again.
+
+    Args:
+        path: the index's directory.
+        method: how rows are to be searched, one of :data:`indexer.ann.METHODS` or ``auto``; by default as before.
+        name: of the snapshot, where a directory keeps several.
+        force: whether the unfinished work of a job may be thrown away.
+
+    Raises:
+        IndexStoreError: there is no index, a job on it is unfinished, or the method finds too few rows.
+    """
+    index = Path(path)
+    with at_work(index, "Compacting the index at"):
+        directory, manifest = _unchanged(index, name, force=force)
+        chosen = check_method(method) if method is not None else manifest.parameters.get("method", "auto")
+        return commit(
+            index,
+            index / BUILDING,
+            {kind: [Input(directory / f"{kind}.parquet")] for kind in KINDS},
+            checkpoint=manifest.checkpoint,
+            parameters=manifest.parameters | {"method": chosen},
+            plan=manifest.plan,
+            name=name,
+            failed=[(row, reason) for row, reason in manifest.failed],
+            weightings=views_of(manifest),
+        )
+
+
+def views_of(manifest: Manifest) -> Weightings:
+    """The views of a snapshot's checkpoint, which is loaded only when they are asked for."""
+    if manifest.checkpoint.get("imported"):
+        return plain
+    return lambda: weightings_of(load_encoder(manifest.checkpoint["name"], "location"))
 
 
 def collect_garbage(path: str | Path, *, unfinished: bool = False) -> list[str]:

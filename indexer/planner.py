@@ -25,6 +25,10 @@ QUERIES = 8
 """So many queries more cost as much as reading the vectors once (measured: 16 queries 2.6 × one, 64 queries 6 ×)."""
 
 
+DEPTHS = (10, 100, 1000)
+"""Lengths of ranking that the lists and candidates of a view are calibrated for; what is longer is exact."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to do.
@@ -34,13 +38,15 @@ class Plan:
             ``gather`` copies scattered rows together first; ``ann`` asks the approximate index.
         rows: which rows pass; None where all do.
         reasons: sentences with the numbers that decided.
-        probes: lists that ``ann`` looks through, scaled by the share of rows that pass; 0 on the exact routes.
+        exact: the cheapest exact route, for where the approximate one does not suffice.
+        depth: length of the ranking that ``ann`` makes, the longer the fewer rows pass; 0 on the exact routes.
     """
 
     route: Route
     rows: RowSet | None
     reasons: tuple[str, ...]
-    probes: int = 0
+    depth: int = 0
+    exact: Route = "all"
 
 
 def choose_plan(
@@ -57,8 +63,9 @@ def choose_plan(
 
     Exact, all: 4·N·D. Scan: 4·n·D + r·``RUN_BYTES``. Gather: 4·n·D·``GATHER``. Each times (1 + (Q − 1)/``QUERIES``),
     because further queries share the reading. Approximate, for each of Q queries: 4·D·nlist for the centroids (32 a
-    probe where a graph finds them) + N·probes/nlist·code bytes + 4·D·``GATHER``·refine·k, where probes is the view's
-    calibrated nprobe·N/n and at most nlist.
+    probe where a graph finds them) + N·probes/nlist·code bytes + 4·D·``GATHER``·refine·depth, where depth is the length
+    of the ranking in which k rows that pass are expected (:func:`indexer.ann.depth_for`), and probes and refine are
+    what the view was calibrated to need for it.
 
     The answer is exact without asking the cost where there is no approximate index, where less than ``EXACT_BELOW`` of
     the rows passes, and for a view that could not be calibrated.
@@ -75,7 +82,7 @@ def choose_plan(
     passing = count if selected is None else selected.count
     rows = None if passing == count else selected
     if passing == 0:
-        return Plan("scan", rows, ("No row passes the filter, so no vector is read.",))
+        return Plan("scan", rows, ("No row passes the filter, so no vector is read.",), exact="scan")
     share = passing / count
     runs = 1 if rows is None else len(rows.runs)
     reasons = [
@@ -89,25 +96,26 @@ def choose_plan(
         costs["scan"] = (4.0 * passing * dim + runs * RUN_BYTES) * more
         costs["gather"] = 4.0 * passing * dim * GATHER * more
     exact = min(costs, key=lambda route: costs[route])
-    nprobe = None if settings is None else (settings.get("nprobe") or {}).get(view)
+    views = {} if settings is None else settings.get("views") or {}
+    depths = views[view]["depths"] if view in views else {}
+    depth = depth_for(k, share)
     if settings is None or settings.get("method") == "flat":
         reasons.append("There is no approximate index, so the answer is exact.")
     elif share < EXACT_BELOW:
         reasons.append(f"Below {100 * EXACT_BELOW:g} % the answer is always exact.")
-    elif not nprobe:
-        reasons.append(f"View {view!r} has no calibrated number of probes, so its answer is exact.")
+    elif depth is None or not depths.get(str(depth)):
+        reasons.append(f"View {view!r} is not calibrated for so long a ranking, so the answer is exact.")
     else:
-        nlist = int(settings["nlist"])
-        probes = min(nlist, math.ceil(nprobe / share))
-        costs["ann"] = max(n_queries, 1) * _approximate(count, dim, settings, nlist=nlist, probes=probes, k=k)
+        chosen = depths[str(depth)]
+        costs["ann"] = max(n_queries, 1) * cost_of_lists(count, dim, settings, k=depth, **chosen)
         reasons.append(
-            f"The approximate index would look through {probes:,} of {nlist:,} lists ({nprobe:,} for the view, divided "
-            "by the share that passes)."
+            f"The approximate index would rank {depth:,} rows: look through {chosen['probes']:,} of "
+            f"{int(settings['nlist']):,} lists and compare {chosen['refine'] * depth:,} rows again."
         )
     best = min(costs, key=lambda route: costs[route]) if "ann" in costs else exact
     weighed = "; ".join(f"{_NAMES[route]} {cost / 1e6:,.1f} MB" for route, cost in costs.items())
     reasons.append(f"Bytes touched, or their equal in time: {weighed}. The least is taken: {_NAMES[best]}.")
-    return Plan(best, rows, tuple(reasons), probes if best == "ann" else 0)
+    return Plan(best, rows, tuple(reasons), depth or 0 if best == "ann" else 0, exact)
 
 
 _NAMES: dict[Route, str] = {
@@ -122,10 +130,20 @@ def _runs(count: int) -> str:
     return "run" if count == 1 else "runs"
 
 
-def _approximate(count: int, dim: int, settings: Mapping[str, Any], *, nlist: int, probes: int, k: int) -> float:
-    """Bytes that one query touches."""
-    method = str(settings["method"])
+def depth_for(k: int, share: float) -> int | None:
+    """How far down the ranking of all rows the k best of those that pass are looked for; None where that is too far.
+
+    Of m rows m·share are expected to pass. Twice as many as are wanted leave room for chance: of 20 expected, fewer
+    than 10 pass in one case of a hundred.
+    """
+    wanted = k if share >= 1 else math.ceil(2 * k / share)
+    return next((depth for depth in DEPTHS if depth >= wanted), None)
+
+
+def cost_of_lists(count: int, dim: int, settings: Mapping[str, Any], *, probes: int, refine: int, k: int) -> float:
+    """Bytes that one query touches in the lists and in the rows that are compared again."""
+    method, nlist = str(settings["method"]), int(settings["nlist"])
     centroids = min(nlist, 32 * probes) if "hnsw" in method else nlist
     code = dim / 8 + 16 if "rabitq" in method else 4.0 * dim  # a bit a dimension, two factors, the id
-    refined = GATHER * 4 * dim * float(settings.get("refine") or 0) * k
+    refined = GATHER * 4 * dim * refine * k if "rabitq" in method else 0.0
     return 4.0 * dim * centroids + count * probes / nlist * code + refined

@@ -60,6 +60,12 @@ class RowSet:
         before = np.cumsum(lengths) - lengths
         return np.asarray(np.arange(self.count) + np.repeat(self.runs[:, 0] - before, lengths), dtype=np.int64)
 
+    def contains(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) bool for (n,) row numbers: whether each is in the set."""
+        run = np.searchsorted(self.runs[:, 1], rows, side="right")
+        starts = np.append(self.runs[:, 0], np.iinfo(np.int64).max)
+        return np.asarray(rows >= starts[run], dtype=np.bool_)
+
     def mask(self, size: int) -> NDArray[np.bool_]:
         """(size,) bool, true at the rows of the set."""
         edges = np.zeros(size + 1, dtype=np.int8)

@@ -56,6 +56,7 @@ class BuildParameters:
         sources: of tiles: ``blue-marble`` and names of datasets.
         fine_resolution: of the cells that stand where tiles of datasets are dense, in place of the coarse one.
         dense: so many tiles in a coarse cell are dense.
+        method: of searching, one of :data:`indexer.ann.METHODS`, or ``auto``: by the number of rows.
     """
 
     cell_resolution: int
@@ -67,6 +68,7 @@ class BuildParameters:
     dense: int = 3
     thumbnail_px: int = THUMBNAIL_PX
     jpeg_quality: int = JPEG_QUALITY
+    method: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse fine cells that are coarser than the coarse ones, by far too many, and no tiles that are dense."""

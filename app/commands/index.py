@@ -46,6 +46,17 @@ class EngineName(StrEnum):
     ray = "ray"
 
 
+class Method(StrEnum):
+    """How rows are searched."""
+
+    auto = "auto"
+    flat = "flat"
+    ivf_flat = "ivf-flat"
+    ivf_rabitq = "ivf-rabitq"
+    ivf_hnsw_rabitq = "ivf-hnsw-rabitq"
+
+
+METHOD_HELP = "How rows are searched: exactly (flat), or by lists whose recall is measured."
 EngineOption = Annotated[EngineName, typer.Option(help="Make shards in this process, in several, or on Ray.")]
 
 
@@ -66,6 +77,7 @@ def build(
     dense: Annotated[int, typer.Option(min=1, help="So many tiles in a cell are dense.")] = 3,
     tile_resolution: Annotated[int, typer.Option(min=0, max=5, help="H3 resolution of the tiles.")] = 3,
     antarctica: Annotated[bool, typer.Option(help="Whether land south of 60° S counts.")] = True,
+    method: Annotated[Method, typer.Option(help=METHOD_HELP, show_default="by their number")] = Method.auto,
     engine: EngineOption = EngineName.inline,
     workers: WorkersOption = None,
     address: AddressOption = None,
@@ -91,6 +103,7 @@ def build(
             sources=source or (BLUE_MARBLE,),
             fine_resolution=fine_resolution,
             dense=dense,
+            method=method.value,
             engine=_engine(engine, workers, address, pair),
             name=name,
             force=force,
@@ -159,16 +172,37 @@ def status(path: PathOption = None, name: NameOption = None, as_json: JsonOption
 
 @app.command(epilog="Example: samewhere index verify --path ./world")
 def verify(path: PathOption = None, name: NameOption = None, as_json: JsonOption = False) -> None:
-    """Read every file of the index and compare it with its checksum. Exit 1 if anything is damaged."""
+    """Compare every file with its checksum, and approximate answers with exact ones. Exit 1 if anything is wrong."""
     from indexer import default_index_path
-    from indexer.verify import find_damage
+    from indexer.ann_build import TARGET
+    from indexer.manage import views_of
+    from indexer.snapshot import Manifest, current_snapshot
+    from indexer.verify import find_damage, recall_of
 
     place = path or default_index_path()
     damage = find_damage(place, name)
+    recalls = {}
+    if not damage:
+        recalls = recall_of(place, views_of(Manifest.read(current_snapshot(place, name), index=place)), name)
+    for kind, views in recalls.items():
+        damage += [
+            f"{kind}: {found.rows:.4f} of the true ten are found in view {view!r}, {TARGET:g} are promised. Run "
+            "`samewhere index compact`, or choose another --method there."
+            for view, found in views.items()
+            if found.rows < TARGET
+        ]
     if as_json:
-        typer.echo(json.dumps({"path": str(place), "intact": not damage, "damage": damage}, indent=2))
+        plain = {kind: {view: asdict(found) for view, found in views.items()} for kind, views in recalls.items()}
+        content = {"path": str(place), "intact": not damage, "damage": damage, "recall": plain}
+        typer.echo(json.dumps(content, indent=2))
     else:
         typer.echo("\n".join(damage) if damage else f"{place}: every file is as it was written.")
+        for kind, views in recalls.items():
+            for view, found in views.items():
+                typer.echo(
+                    f"  {kind}, {view}: {100 * found.rows:.2f} % of the true ten are found, {100 * found.scores:.2f} % "
+                    "of the answers are within 0.001 of their scores"
+                )
     if damage:
         raise typer.Exit(1)
 
@@ -202,6 +236,22 @@ def rm(
     )
     manifest = remove_rows(place, chosen, kinds=("cells", "tiles") if cells else ("tiles",), name=name, force=force)
     _done(place, manifest, as_json=as_json)
+
+
+@app.command(epilog="Example: samewhere index compact --method ivf-rabitq")
+def compact(
+    path: PathOption = None,
+    method: Annotated[Method | None, typer.Option(help=METHOD_HELP, show_default="as before")] = None,
+    name: NameOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Throw away the work of an unfinished job.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the rows anew without embedding any, and choose again how they are searched."""
+    from indexer import default_index_path
+    from indexer.manage import compact as write_anew
+
+    place = path or default_index_path()
+    _done(place, write_anew(place, method=method.value if method else None, name=name, force=force), as_json=as_json)
 
 
 @app.command(epilog="Example: samewhere index gc")
@@ -371,12 +421,14 @@ def _print_status(found: dict[str, Any]) -> None:
     manifest, building = found["manifest"], found["building"]
     if manifest:
         checkpoint, counts = manifest["checkpoint"], manifest["counts"]
+        ways = ", ".join(f"{kind} {_way(settings)}" for kind, settings in manifest["search"].items())
         sources = ", ".join(f"{name} {rows:,}" for name, rows in manifest["sources"].items())
         typer.echo(
             f"{found['path']}: ready.\n"
             f"  rows        {counts['cells']:,} cells, {counts['tiles']:,} tiles, {found['bytes'] / 1e6:.0f} MB\n"
             f"  tiles from  {sources or 'nowhere'}\n"
             f"  checkpoint  {checkpoint['name']} ({checkpoint['fingerprint'][:12]})\n"
+            f"  search      {ways}\n"
             f"  built       {manifest['created']}, fingerprint {manifest['fingerprint'][:12]}"
         )
     else:
@@ -385,6 +437,14 @@ def _print_status(found: dict[str, Any]) -> None:
         typer.echo(f"  kept as     {', '.join(name or '(default)' for name in found['names'])}")
     if building:
         typer.echo(f"  unfinished  {building['shards_done']} of {building['shards']} shards of a new build are made")
+
+
+def _way(settings: dict[str, Any]) -> str:
+    """How one kind of rows is searched, with the least recall of its views."""
+    if settings["method"] == "flat":
+        return "exact"
+    recall = min(view["recall"] for view in settings["views"].values())
+    return f"{settings['method']} (recall@10 {recall:.3f}, {settings['bytes']:.0f} bytes a row)"
 
 
 @contextmanager

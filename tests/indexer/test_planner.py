@@ -13,11 +13,14 @@ from indexer.planner import EXACT_BELOW, GATHER, QUERIES, RUN_BYTES, choose_plan
 from indexer.rowset import RowSet
 
 N, D = 1_000_000, 256
+NEAR = {"probes": 4, "refine": 10}
 SETTINGS: dict[str, Any] = {
     "method": "ivf-rabitq",
     "nlist": 2048,
-    "refine": 10,
-    "nprobe": {"place": 4, "hard": None},
+    "views": {
+        "place": {"depths": {"10": NEAR, "100": {"probes": 8, "refine": 5}, "1000": {"probes": 24, "refine": 2}}},
+        "hard": {"depths": {"10": None, "100": None, "1000": None}},
+    },
 }
 
 
@@ -29,21 +32,21 @@ def every(step: int, length: int = 1, count: int = N) -> RowSet:
 
 def test_one_query_over_everything_is_approximate() -> None:
     plan = choose_plan(N, D, None, SETTINGS, "place", 1)
-    assert (plan.route, plan.rows, plan.probes) == ("ann", None, 4)
+    assert (plan.route, plan.rows, plan.depth) == ("ann", None, 10)
     # 2048 centroids of 1,024 bytes, 4/2048 of 1e6 codes of 48 bytes, 100 rows gathered
     cost = (2048 * 1024 + N * 4 / 2048 * 48 + GATHER * 1024 * 10 * 10) / 1e6
     assert f"the approximate index {cost:,.1f} MB" in plan.reasons[-1]
     assert "reading every row 1,024.0 MB" in plan.reasons[-1]
 
 
-@pytest.mark.parametrize("settings", [None, {"method": "flat"}, {}, SETTINGS | {"nprobe": {}}])
+@pytest.mark.parametrize("settings", [None, {"method": "flat"}, {}, SETTINGS | {"views": {}}])
 def test_exact_where_nothing_approximate_is_known(settings: dict[str, Any] | None) -> None:
     assert choose_plan(N, D, None, settings, "place", 1).route == "all"
 
 
 def test_exact_for_a_view_without_probes() -> None:
     plan = choose_plan(N, D, None, SETTINGS, "hard", 1)
-    assert plan.route == "all" and any("'hard'" in reason for reason in plan.reasons)
+    assert plan.route == plan.exact == "all" and any("'hard'" in reason for reason in plan.reasons)
 
 
 @given(share=st.floats(1e-6, 0.999 * EXACT_BELOW), queries=st.integers(1, 1000), start=st.floats(0, 0.9))
@@ -53,11 +56,15 @@ def test_always_exact_below_five_percent(share: float, queries: int, start: floa
     assert choose_plan(N, D, chosen, SETTINGS, "place", queries).route != "ann"
 
 
-def test_probes_grow_as_fewer_pass() -> None:
-    for share, probes in ((1.0, 4), (0.5, 8), (0.3, 14), (0.06, 67)):
+def test_rankings_grow_as_fewer_pass() -> None:
+    # two times as many rows as are wanted are expected to pass
+    for share, k, depth in ((1.0, 10, 10), (0.5, 10, 100), (0.2, 10, 100), (0.19, 10, 1000), (1.0, 640, 1000)):
         chosen = RowSet.from_runs([[0, int(share * N)]])
-        plan = choose_plan(N, D, chosen, SETTINGS, "place", 1)
-        assert (plan.route, plan.probes) == ("ann", probes)
+        plan = choose_plan(N, D, chosen, SETTINGS, "place", 1, k=k)
+        assert (plan.route, plan.depth) == ("ann", depth)
+        assert plan.exact == ("scan" if share < 1 else "all")
+    far = choose_plan(N, D, RowSet.from_runs([[0, N // 10]]), SETTINGS, "place", 1, k=100)
+    assert far.route == "scan" and any("not calibrated for so long" in reason for reason in far.reasons)
 
 
 def test_long_runs_are_scanned_and_short_ones_gathered() -> None:

@@ -74,3 +74,31 @@ def test_equals_are_answered_lower_row_first(index: VectorIndex, rows: np.ndarra
     found, _ = index.search(rows[100], 4)
     assert found.tolist() == [100, 3000, 3001, 3002]
     assert index.search(rows[:1], 5, among=RowSet.from_rows([]))[0].tolist() == []
+
+
+@pytest.mark.parametrize("queries", [1, 33, 300])
+@pytest.mark.parametrize("k", [1, 12, 1500])
+def test_a_batch_is_ranked_as_faiss_ranks_it(index: VectorIndex, rows: np.ndarray, queries: int, k: int) -> None:
+    rng = np.random.default_rng(queries)
+    asked = rng.normal(size=(queries, DIM)).astype(np.float32)
+    found, scores = index.search_batch(asked, k)
+    truth = (asked.astype(float) @ rows.T.astype(float)).astype(np.float32)
+    np.testing.assert_allclose(scores, -np.sort(-truth, axis=1)[:, :k], atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(truth, found, axis=1), scores, atol=1e-5)
+    assert all(len(set(line)) == k for line in found.tolist())
+
+
+def test_a_batch_of_more_than_there_are(index: VectorIndex, rows: np.ndarray) -> None:
+    found, scores = index.search_batch(rows[100:101], COUNT + 5)
+    assert (found[0, -5:] == -1).all() and np.isneginf(scores[0, -5:]).all()
+    assert sorted(found[0, :-5].tolist()) == list(range(COUNT))
+    assert found[0, :4].tolist() == [100, 3000, 3001, 3002]
+    assert index.search_batch(rows[:0], 3)[0].shape == (0, 3)
+
+
+def test_many_rows_are_read_by_all_cores_with_the_same_bits(
+    index: VectorIndex, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = index.scores(rows[5:7])
+    monkeypatch.setattr("indexer.vectors.SHARED_BYTES", 1)
+    np.testing.assert_array_equal(index.scores(rows[5:7]), alone)
