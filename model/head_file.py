@@ -25,7 +25,7 @@ from data.errors import HeadError
 from data.files import disk_errors, durable
 from data.home import home
 from model.conformal import Intervals, Sets
-from model.heads import Head
+from model.heads import FEWEST, Head
 from model.knn import Knn
 from model.mlp_head import Mlp
 from model.neighbours import Neighbours
@@ -221,6 +221,8 @@ def _assemble(card: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> S
     """A head from its parts; every shape is checked against the others."""
     places = _checked(tensors, "places", np.float32, (None, None))
     count, dim = places.shape
+    if count < FEWEST or not dim:
+        raise ValueError(f"{count} places with {dim} dimensions")
     classes = tuple(card["classes"])
     method, kind = str(card["method"]), str(card["kind"])
     if (kind == "classification") != bool(classes) or kind not in ("regression", "classification"):
@@ -252,7 +254,7 @@ def _assemble(card: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> S
     scores = _checked(tensors, "calibration.scores", np.float64, (count,))
     calibration: Intervals | Sets
     if classes:
-        calibration = Sets(float(card["temperature"]), scores)
+        calibration = Sets(_positive(card["temperature"]), scores)
     else:
         errors, spacing = (_checked(tensors, f"calibration.{n}", np.float64, (count,)) for n in ("errors", "spacing"))
         calibration = Intervals(errors, spacing, scores)
@@ -270,13 +272,35 @@ def _assemble(card: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> S
         core=core,
         places=Neighbours(places),
         calibration=calibration,
-        limit=float(card["limit"]),
+        limit=_finite(card["limit"]),
         left_out=_checked(tensors, "left_out", np.float64, (count,)),
-        score=float(card["score"]),
+        score=_finite(card["score"]),
         facts=dict(card["facts"]),
         far=_checked(tensors, "far", np.float64, (None,)),
     )
-    return Saved(str(card["name"]), str(card["title"]), str(card["unit"]), head, tuple(checks), dict(card["about"]))
+    about = dict(card["about"])
+    features = about.get("features", [])
+    if features:
+        mean, spread = ([_finite(value) for value in about[key]] for key in ("feature_mean", "feature_spread"))
+        if not (len(features) == len(mean) == len(spread) < dim) or 0 in spread:
+            raise ValueError(f"{len(features)} feature columns")
+    if not all(isinstance(name, str) for name in features):
+        raise TypeError("a feature column's name is no text")
+    return Saved(check_name(card["name"]), str(card["title"]), str(card["unit"]), head, tuple(checks), about)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{number} among the figures")
+    return number
+
+
+def _positive(value: Any) -> float:
+    number = _finite(value)
+    if number <= 0:
+        raise ValueError(f"temperature {number}")
+    return number
 
 
 def _mlp(tensors: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], dim: int, width: int) -> Mlp:

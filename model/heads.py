@@ -89,8 +89,8 @@ class Head:
         """(N, D) embeddings to (N,) float64 values, or to classes as they were given."""
         outputs = self._outputs(np.asarray(features, dtype=np.float32))
         if self.kind == "regression":
-            return outputs[:, 0]
-        return np.asarray(self.classes)[outputs.argmax(axis=1)]
+            return np.asarray(outputs[:, 0])
+        return np.asarray(np.asarray(self.classes)[outputs.argmax(axis=1)])
 
     def predict_proba(self, features: ArrayLike) -> Floats:
         """(N, D) embeddings to (N, C) calibrated probabilities, classes in the order of :attr:`classes`.

@@ -99,7 +99,14 @@ class Predictor:
     """
 
     def __init__(self, saved: Saved, pair: EncoderPair) -> None:
-        """Take a head and the pair it belongs to; :func:`load_predictor` is the usual way here."""
+        """Take a head and the pair it belongs to; :func:`load_predictor` is the usual way here.
+
+        Raises:
+            HeadError: the pair's embeddings have another length.
+        """
+        width, dim = saved.head.places.points.shape[1], pair.dim + len(saved.about.get("features", ()))
+        if width != dim:
+            raise HeadError(f"The head of {saved.name} takes {width} numbers, {pair.name} gives {dim}. Fit it again.")
         self.saved, self._pair = saved, pair
         self.method = saved.head.method
         self.checks = saved.checks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,14 +69,14 @@ def fit(
     sample = take_sample(read, target, kind=None if kind == TargetKind.auto else kind.value, features=features)
     from model import load
     from model.fit import fit_table
-    from model.head_file import save_head
+    from model.head_file import head_names, save_head
 
     pair = load(checkpoint, part="location")
     with progress_line() as tell:
         report = fit_table(
             sample,
             pair,
-            name=name or target,
+            name=name or re.sub(r"[^A-Za-z0-9._-]+", "-", target).strip("-._"),
             title=title or target,
             unit=unit,
             head=head.value,
@@ -84,6 +85,7 @@ def fit(
             progress=tell,
         )
     report.saved.about.update(table=read.name, target=target)
+    replaced = report.saved.name in head_names(pair.fingerprint)
     path = save_head(report.saved, checkpoint=pair.name, fingerprint=pair.fingerprint)
     if as_json:
         typer.echo(json.dumps(_as_json(report, path), indent=2, ensure_ascii=False))
@@ -91,7 +93,7 @@ def fit(
     for note in report.notes:
         typer.echo(f"Note: {note}", err=True)
     _print(report, sample.why)
-    typer.echo(f"Kept as {report.saved.name} ({path}).")
+    typer.echo(f"Kept as {report.saved.name} ({path})" + (", in place of an older one." if replaced else "."))
     options = "--points FILE" if features else "--bbox W,S,E,N --out map.tif"
     typer.echo(f"Next: samewhere predict --variable {report.saved.name} {options}")
 

@@ -24,6 +24,13 @@ def waves(count, seed):
     return x.astype(np.float32), value, classes
 
 
+@pytest.fixture(autouse=True)
+def quick_network(monkeypatch):
+    """One setting and a third of the steps: enough for one curve."""
+    monkeypatch.setattr(mlp_head, "GRID", mlp_head.GRID[2:3])
+    monkeypatch.setattr(mlp_head, "EPOCHS", 10)
+
+
 @pytest.fixture(scope="module")
 def known():
     return waves(700, 0)

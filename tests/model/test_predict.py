@@ -8,7 +8,7 @@ from data.errors import HeadError
 from data.land import sample_land
 from data.tasks import TASKS
 from model import load, predict
-from model.head_file import head_names
+from model.head_file import head_names, heads_path
 from model.predict import VARIABLES, load_predictor, variables
 
 
@@ -93,7 +93,7 @@ def test_pieces_are_the_same_as_the_whole(pair, fresh, monkeypatch):
 
 def test_a_damaged_built_in_head_is_made_again(pair):
     load_predictor("temperature", pair)
-    path = predict.heads_path(pair.fingerprint) / "temperature.safetensors"
+    path = heads_path(pair.fingerprint) / "temperature.safetensors"
     path.write_bytes(b"nonsense")
     assert load_predictor("temperature", pair).random.score > 0.9
 
