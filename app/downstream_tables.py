@@ -108,7 +108,7 @@ def draw(rows: Sequence[Row], problems: Sequence[Problem], path: Path, *, own: C
             axis.errorbar(
                 [tasks[row.task] + shift for row in mine],
                 [max(row.main, LOWEST) for row in mine],
-                yerr=[0.0 if math.isnan(row.main_sd) else row.main_sd for row in mine],
+                yerr=[row.main_sd if row.main > LOWEST and math.isfinite(row.main_sd) else 0.0 for row in mine],
                 fmt=MARKS.get(head, "D"),
                 color=OWN[mine_first.index(encoder) % len(OWN)] if strong else palette(others.index(encoder) % 20),
                 markersize=8 if strong else 5,
