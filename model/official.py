@@ -34,7 +34,7 @@ def read_official(path: Path) -> tuple[SatCLIPConfig, dict[str, Tensor]]:
     Raises:
         CheckpointError: the file is damaged, wants to run code, or is of another architecture.
     """
-    content = _unpickle(path)
+    content = unpickle_weights(path)
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), Mapping) for key in ("hyper_parameters", "state_dict")
     ):
@@ -89,7 +89,12 @@ def write_official(network: SatCLIPNetwork) -> bytes:
     return file.getvalue()
 
 
-def _unpickle(path: Path) -> Any:
+def unpickle_weights(path: Path) -> Any:
+    """What a file of ``torch.save`` holds, read with torch's reader for weights.
+
+    Raises:
+        CheckpointError: the file is damaged, or wants to run code.
+    """
     mapped = zipfile.is_zipfile(path)
     if not mapped:
         with path.open("rb") as file:

@@ -5,6 +5,6 @@ that need no file beyond what is installed or was trained here. docs/baselines.m
 """
 
 from model.baselines.base import Baseline
-from model.baselines.registry import BASELINES, TRAINABLE, load_baseline
+from model.baselines.registry import BASELINES, TRAINABLE, load_baseline, train_baseline
 
-__all__ = ["BASELINES", "TRAINABLE", "Baseline", "load_baseline"]
+__all__ = ["BASELINES", "TRAINABLE", "Baseline", "load_baseline", "train_baseline"]
