@@ -68,7 +68,7 @@ class CSPTraining:
 RECIPES: Mapping[str, CSPTraining] = {
     "csp-inat": CSPTraining(),
     "csp-fmow": CSPTraining(
-        encoder=CSPConfig(spa_f_act="gelu"), lr=5e-5, in_batch_temperature=1.0, simcse_weight=0.1, epochs=60
+        encoder=CSPConfig(spa_f_act="gelu"), lr=5e-5, in_batch_temperature=1.0, simcse_weight=0.1, epochs=40
     ),
 }
 """The authors' two, after the names of their published files."""

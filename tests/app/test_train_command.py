@@ -73,3 +73,36 @@ def test_what_is_wrong_is_said(recipe, arguments, error, words):
     assert isinstance(result.exception, error)
     with pytest.raises(error, match=words):
         raise result.exception
+
+
+def test_a_baseline_trains_and_is_found_by_its_name(tmp_path, monkeypatch):
+    """Trained by the command, loaded by name, and the same bytes a second time elsewhere."""
+    from model.baselines import load_baseline
+
+    monkeypatch.setenv("SAMEWHERE_HOME", str(tmp_path))
+    options = ["--baseline", "gps2vec-tag", "--places", "1000", "--epochs", "1"]
+    result = run(*options)
+    assert result.exit_code == 0, result.output
+    first = tmp_path / "baselines" / "gps2vec-tag.safetensors"
+    assert str(first) in result.output
+    encoder = load_baseline("gps2vec-tag")
+    rows = encoder.encode_location([(25, -2), (10, 50)])
+    assert encoder.dim == 200
+    np.testing.assert_allclose(rows.sum(axis=1), encoder.covers([(25, -2), (10, 50)]), atol=1e-4)
+    again = tmp_path / "again.safetensors"
+    assert run(*options, "--out", again).exit_code == 0
+    assert again.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--baseline", "csp"], "no baseline 'csp'; choose one of"),
+        (["--baseline", "raw"], "raw is not trained; those that are: csp-inat"),
+        (["--baseline", "csp-inat", "--preset", "blue-marble"], "recipe of its own; leave --preset out"),
+        (["--baseline", "csp-inat", "--out", "folder"], "ends in .safetensors"),
+    ],
+)
+def test_wrong_baselines(options, sentence):
+    result = run(*options)
+    assert result.exit_code != 0 and sentence in str(result.exception)
