@@ -121,7 +121,7 @@ class MosaiksBaseline(Baseline):
         for start in range(0, len(points), PART):
             pixels = torch.from_numpy(_unit(self._imagery(points[start : start + PART])))
             # One image at a time: the answers to it (2 MB) stay in the processor's cache, which is eight times as fast.
-            for row, image in enumerate(pixels.split(1), start):
+            for row, image in enumerate(torch.split(pixels, 1), start):
                 out[row] = featurize(image, self.filters, bias=self.config.bias).numpy()
         return out
 
