@@ -89,6 +89,7 @@ def draw(rows: Sequence[Row], problems: Sequence[Problem], path: Path, *, own: C
     series = list(dict.fromkeys((row.encoder, row.head) for row in whole))
     tasks = {problem.name: number for number, problem in enumerate(problems)}
     several = len({head for _, head in series}) > 1
+    mine_first = [name for name in dict.fromkeys(encoder for encoder, _ in series) if name in own]
     others = [name for name in dict.fromkeys(encoder for encoder, _ in series) if name not in own]
     figure, axes = plt.subplots(
         len(splits),
@@ -107,9 +108,9 @@ def draw(rows: Sequence[Row], problems: Sequence[Problem], path: Path, *, own: C
             axis.errorbar(
                 [tasks[row.task] + shift for row in mine],
                 [max(row.main, LOWEST) for row in mine],
-                yerr=[0.0 if math.isnan(row.main_sd) else row.main_sd for row in mine],
+                yerr=[row.main_sd if row.main > LOWEST and math.isfinite(row.main_sd) else 0.0 for row in mine],
                 fmt=MARKS.get(head, "D"),
-                color="crimson" if strong else palette(others.index(encoder) % 20),
+                color=OWN[mine_first.index(encoder) % len(OWN)] if strong else palette(others.index(encoder) % 20),
                 markersize=8 if strong else 5,
                 zorder=3 if strong else 2,
                 label=f"{encoder}, {head}" if several else encoder,
@@ -129,6 +130,7 @@ def draw(rows: Sequence[Row], problems: Sequence[Problem], path: Path, *, own: C
     plt.close(figure)
 
 
+OWN = ("crimson", "black", "darkorange")
 MARKS = {"ridge": "o", "knn": "s", "mlp": "^"}
 LOWEST = -0.5
 

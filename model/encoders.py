@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import SamewhereError
 from model.downstream import LocationEncoder, ViewEncoder
-from model.views import VIEWS
+from model.views import BOTH, VIEWS
 
 if TYPE_CHECKING:
     from model.encoder import EncoderPair
@@ -40,6 +40,13 @@ def load_encoder(name: str) -> LocationEncoder:
     if view in VIEWS and pair:
         return ViewEncoder(_pair(pair), view)
     return ViewEncoder(_pair(name))
+
+
+def with_views(name: str) -> list[LocationEncoder]:
+    """A pair by name: its whole vector, then the part that each of its views looks at, where it has several."""
+    pair = _pair(name)
+    parts = [view for view in pair.views if view != BOTH]
+    return [ViewEncoder(pair), *(ViewEncoder(pair, view) for view in parts)]
 
 
 def load_baselines(names: list[str] | None = None) -> tuple[list[LocationEncoder], dict[str, str]]:

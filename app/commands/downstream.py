@@ -139,7 +139,7 @@ def _problems(names: list[str] | None, points: int, paper: Path | None) -> list[
 
 def _encoders(names: list[str] | None, checkpoint: str) -> list[LocationEncoder]:
     """The encoders that are asked for; of "all" those that can be had, and a line about each of the others."""
-    from model.encoders import ALL, load_baselines, load_encoder
+    from model.encoders import ALL, load_baselines, load_encoder, with_views
 
     found: dict[str, LocationEncoder] = {}
     for name in names or [checkpoint]:
@@ -147,7 +147,7 @@ def _encoders(names: list[str] | None, checkpoint: str) -> list[LocationEncoder]
             found[name] = load_encoder(name)
             continue
         there, missing = load_baselines()
-        found[checkpoint] = load_encoder(checkpoint)
+        found |= {entry.name: entry for entry in with_views(checkpoint)}
         found |= {entry.name: entry for entry in there}
         for absent, reason in missing.items():
             typer.echo(f"Without {absent}: {' '.join(reason.split())}", err=True)

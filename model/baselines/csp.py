@@ -112,7 +112,7 @@ class CSPNetwork(nn.Module):
         points = lonlat.double()
         if self.config.scaled:
             points = points / points.new_tensor([180.0, 90.0])
-        features = self._grid(points).to(self.layers[0].linear.weight.dtype)  # (N, 4F)
+        features = self._grid(points).to(next(self.parameters()).dtype)  # (N, 4F)
         out: Tensor = self.layers(features)
         return out
 
@@ -166,9 +166,10 @@ def read_published(path: Path) -> tuple[CSPConfig, dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file. Give a .pth.tar file of CSP's authors.")
     # Settings that came out of NumPy are stored as its scalars: a type and eight bytes, no code.
-    scalar = (np._core.multiarray.scalar, "numpy.core.multiarray.scalar")  # type: ignore[attr-defined]
-    numbers = [np.dtype, *(type(np.dtype(kind)) for kind in ("i4", "i8", "f4", "f8", "bool"))]
-    with torch.serialization.safe_globals([scalar, np._core.multiarray.scalar, *numbers]):  # type: ignore[attr-defined]
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    numbers: list[Any] = [type(np.dtype(kind)) for kind in ("i4", "i8", "f4", "f8", "bool")]
+    # NumPy 1 wrote the first of the two names.
+    with torch.serialization.safe_globals([(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *numbers]):
         content = unpickle_weights(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(k), Mapping) for k in ("params", "state_dict")):
         seen = ", ".join(map(str, list(content)[:6])) if isinstance(content, dict) else type(content).__name__
@@ -197,9 +198,9 @@ def _config(params: Mapping[str, Any], path: Path) -> CSPConfig:
     Raises:
         CheckpointError: a setting is of another type, or nothing can be built of it.
     """
-    fields = {field.name: field for field in dataclasses.fields(CSPConfig)}
+    defaults = dataclasses.asdict(CSPConfig())
     try:
-        given = {key: type(fields[key].default)(params[key]) for key in fields if key in params}
+        given = {key: type(default)(params[key]) for key, default in defaults.items() if key in params}
         config = CSPConfig(**given)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its settings cannot be read ({error}).") from error

@@ -182,7 +182,7 @@ def _loss(
     drawn = random_places(count * config.negatives, generator)
     # Three passes at once: every row has a dropout of its own.
     vectors = functional.normalize(network(torch.cat([points, points, drawn])), dim=1)
-    places, again, negatives = vectors.split([count, count, len(drawn)])
+    places, again, negatives = torch.split(vectors, [count, count, len(drawn)])
     images = functional.normalize(images, dim=1)
     return (
         in_batch_loss(places, images, config.in_batch_temperature)

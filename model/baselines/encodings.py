@@ -8,6 +8,7 @@ longitude, φ is latitude, the superscript s marks division by scale s.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ ENCODINGS: Mapping[str, _Encoding] = {
     ),
     **{
         f"sphere2vec-{label}": _Encoding(
-            features * _T, lambda kind=kind: _sphere(kind), f"{label}, 0.01 to 1 radian, 32 scales", _SPHERE2VEC
+            features * _T, functools.partial(_sphere, kind), f"{label}, 0.01 to 1 radian, 32 scales", _SPHERE2VEC
         )
         for label, kind, features in (
             ("sphereC", "spherec", 3),

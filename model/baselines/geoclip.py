@@ -80,7 +80,7 @@ class GeoCLIPNetwork(nn.Module):
 
     def forward(self, lonlat: Tensor) -> Tensor:
         """Map (N, 2) degrees, **longitude first** (GeoCLIP's own takes the latitude first), to (N, 512)."""
-        projected = equal_earth(lonlat).to(self.LocEnc0.head[0].weight.dtype)
+        projected = equal_earth(lonlat).to(next(self.parameters()).dtype)
         out: Tensor = self.LocEnc0(projected) + self.LocEnc1(projected) + self.LocEnc2(projected)
         return out
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
 from data.blue_marble import BlueMarble
+from data.errors import CheckpointError
 from data.geo import Floats
 from data.splits import make_split
 
@@ -31,9 +32,12 @@ def training_places(count: int) -> Floats:
     """(count, 2) degrees over the land, outside the held-out blocks.
 
     Raises:
-        ValueError: there are not so many.
+        CheckpointError: there are not so many.
     """
-    return make_split(count, hold_out_blocks=True).train
+    try:
+        return make_split(count, hold_out_blocks=True).train
+    except ValueError as error:
+        raise CheckpointError(f"{count:,} training places: {error}. Ask for fewer.") from error
 
 
 def image_features(lonlat: Floats) -> Features:
@@ -74,4 +78,4 @@ def bag_of_words(numbers: NDArray[np.int64], words: int) -> Features:
     """Shares of each word among the (N, P) pieces of a patch: (N, words), rows that sum to one."""
     counts = np.zeros((len(numbers), words), dtype=np.float32)
     np.add.at(counts, (np.arange(len(numbers))[:, None], numbers), 1)
-    return counts / numbers.shape[1]
+    return np.asarray(counts / np.float32(numbers.shape[1]), dtype=np.float32)

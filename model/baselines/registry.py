@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from data.errors import CheckpointError
 from model.baselines.base import Baseline
@@ -100,7 +101,7 @@ def train_baseline(
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: name a file that ends in .safetensors.")
     given = {"places": places, "epochs": epochs, "seed": seed}
-    changes = {key: value for key, value in given.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if name in CSP_RECIPES:
         tensors, card = train_csp(replace(CSP_RECIPES[name], **changes), report=report)
     else:

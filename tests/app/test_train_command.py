@@ -1,5 +1,6 @@
 """``samewhere train``: from a recipe's file to a checkpoint, and what is wrong in a sentence."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,11 @@ def test_a_baseline_trains_and_is_found_by_its_name(tmp_path, monkeypatch):
         (["--baseline", "csp"], "no baseline 'csp'; choose one of"),
         (["--baseline", "raw"], "raw is not trained; those that are: csp-inat"),
         (["--baseline", "csp-inat", "--preset", "blue-marble"], "recipe of its own; leave --preset out"),
+        (["--baseline", "csp-inat", "--places", "900000"], "only .* training centres are left, 900,000 wanted"),
         (["--baseline", "csp-inat", "--out", "folder"], "ends in .safetensors"),
     ],
 )
 def test_wrong_baselines(options, sentence):
     result = run(*options)
-    assert result.exit_code != 0 and sentence in str(result.exception)
+    assert isinstance(result.exception, CheckpointError)
+    assert re.search(sentence, str(result.exception))
