@@ -24,7 +24,7 @@ class TrainConfig:
     Attributes:
         name: of the checkpoint it makes.
         pair: the networks.
-        augment: what happens to the patches.
+        augments: what happens to the patches, one for each trunk.
         places: training centres drawn over the land.
         validation_places: of these, how many only monitor the run.
         hold_out_blocks: keep a tenth of the 10° blocks out, to measure places the model has never seen.
@@ -36,13 +36,16 @@ class TrainConfig:
         lr_factor: of each branch's location network, relative to ``peak_lr``; a small one keeps the branch smooth.
         look_alike_share: of each branch, how much of the target is spread over look-alikes
             (:func:`model.loss.look_alike_targets`).
+        read_out: weight of the error of a linear map, learned besides and thrown away, from a place's vector to
+            low harmonics and to a description of its patch (:func:`model.looks.describe`); 0 for none. It keeps the
+            vectors easy to read for what is fitted on them later.
         look_alike_width: kernel width in standard deviations of the patches' mean colour.
         seed: of every draw.
     """
 
     name: str
     pair: PairConfig
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augments: tuple[AugmentConfig, ...]
     places: int = 120_000
     validation_places: int = 2_000
     hold_out_blocks: bool = True
@@ -54,6 +57,7 @@ class TrainConfig:
     lr_factor: Mapping[str, float] = field(default_factory=dict)
     look_alike_share: Mapping[str, float] = field(default_factory=dict)
     look_alike_width: float = 0.4
+    read_out: float = 0.0
     seed: int = SEED
 
 
@@ -78,6 +82,7 @@ PRESETS: Mapping[str, TrainConfig] = {
     "blue-marble": TrainConfig(
         name="blue-marble-l40",
         pair=_PAIR,
+        augments=(AugmentConfig(),) * 3,
         max_scale={"sharp": 100.0, "smooth_a": 20.0, "smooth_b": 20.0, "smooth_c": 20.0},
         lr_factor={"smooth_a": 0.35, "smooth_b": 0.35, "smooth_c": 0.35},
         look_alike_share={"smooth_a": 0.6, "smooth_c": 0.6},
