@@ -8,6 +8,7 @@ encoder from learning single landscapes by heart: east–west flips, turns, clos
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,41 +44,51 @@ class AugmentConfig:
 
 
 def augment(
-    picture: Tensor, lonlat: Tensor, config: AugmentConfig, *, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """One view of each place.
+    picture: Tensor, lonlat: Tensor, configs: Sequence[AugmentConfig], *, generators: Sequence[torch.Generator]
+) -> list[tuple[Tensor, Tensor]]:
+    """Views of each place, one for each way of looking; all are cut at once.
 
     Args:
         picture: as :func:`model.cutting.picture_tensor` gives it.
         lonlat: (N, 2) float64 degrees, the places.
-        config: how much.
-        generator: of all draws; on the CPU.
+        configs: how much, for each view.
+        generators: of all draws of each view; on the CPU.
 
     Returns:
-        (N, 3, 32, 32) float32 display colours, 0…1 where cropped, a little beyond where not (white snow under a gain
-        would else lose what little it shows), and (N,) footprints in kilometres.
+        For each view (N, 3, 32, 32) float32 display colours, 0…1 where cropped, a little beyond where not (white snow
+        under a gain would else lose what little it shows), and (N,) footprints in kilometres.
     """
-    n, device = len(lonlat), picture.device
+    draws = [_draw(len(lonlat), *how) for how in zip(configs, generators, strict=True)]
+    given = {name: torch.cat([draw[name] for draw in draws]).to(picture.device) for name in draws[0]}
+    footprint_km, places = given["footprint_km"], lonlat.repeat(len(configs), 1)
+    x = cut_patches(picture, places, footprint_km, turn=given["turn"], mirror=given["mirror"])
+    if any(config.paint for config in configs):
+        step = torch.arange(PATCH_PX, device=picture.device)
+        first = given["corner"][:, :, None]
+        inside = (step >= first) & (step < first + PATCH_PX // 2)  # (N, 2, 32)
+        square = inside[:, 0, :, None] & inside[:, 1, None, :] & given["painted"][:, None, None]
+        x = torch.where(square[:, None], x.mean(dim=(2, 3), keepdim=True), x)
+    x = x * given["gain"][:, :, None, None] + given["shift"][:, :, None, None]
+    x = torch.where(given["cropped"][:, None, None, None], x.clamp(0, 1), x)
+    return list(zip(x.split(len(lonlat)), footprint_km.split(len(lonlat)), strict=True))
+
+
+def _draw(n: int, config: AugmentConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """What one view of n places leaves to chance."""
     crops = round(n * config.crop_share)
     shares = torch.rand(n, generator=generator)
     sides = FOOTPRINT_KM * torch.exp(math.log(config.zoom) * shares)
     sides[:crops] = FINEST_KM * torch.exp(math.log(FOOTPRINT_KM / FINEST_KM) * shares[:crops])
     cropped = torch.arange(n) < crops
-    turn = math.radians(config.turn_deg) * (2 * torch.rand(n, generator=generator) - 1)
-    mirror = torch.rand(n, generator=generator) < config.flip
-    tone = torch.where(cropped, config.crop_tone, config.tone)[:, None, None, None]
-    gain = 1 + tone * torch.randn(n, 1, 1, 1, generator=generator)
-    gain = gain + 0.35 * tone * torch.randn(n, 3, 1, 1, generator=generator)
-    shift = 0.3 * tone * torch.randn(n, 1, 1, 1, generator=generator)
-    corner = torch.randint(0, PATCH_PX // 2 + 1, (2, n), generator=generator)
-    painted = (torch.rand(n, generator=generator) < config.paint) & ~cropped
-
-    footprint_km, mask = sides.to(device, non_blocking=True), cropped.to(device)[:, None, None, None]
-    x = cut_patches(picture, lonlat, footprint_km, turn=turn.to(device), mirror=mirror.to(device))
-    if config.paint:
-        step = torch.arange(PATCH_PX)
-        inside = (step >= corner[..., None]) & (step < corner[..., None] + PATCH_PX // 2)  # (2, N, 32)
-        square = inside[0, :, None, :, None] & inside[1, :, None, None, :] & painted[:, None, None, None]
-        x = torch.where(square.to(device), x.mean(dim=(2, 3), keepdim=True), x)
-    x = x * gain.to(device) + shift.to(device)
-    return torch.where(mask, x.clamp(0, 1), x), footprint_km
+    tone = torch.where(cropped, config.crop_tone, config.tone)[:, None]
+    gain = 1 + tone * torch.randn(n, 1, generator=generator)
+    return {
+        "footprint_km": sides,
+        "cropped": cropped,
+        "turn": math.radians(config.turn_deg) * (2 * torch.rand(n, generator=generator) - 1),
+        "mirror": torch.rand(n, generator=generator) < config.flip,
+        "gain": gain + 0.35 * tone * torch.randn(n, 3, generator=generator),
+        "shift": 0.3 * tone * torch.randn(n, 1, generator=generator),
+        "corner": torch.randint(0, PATCH_PX // 2 + 1, (n, 2), generator=generator),
+        "painted": (torch.rand(n, generator=generator) < config.paint) & ~cropped,
+    }

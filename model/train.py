@@ -75,10 +75,8 @@ class PairModule(ContrastiveModule):
         """Both sides of a batch, and what the targets need of the whole patches."""
         lonlat, _ = batch
         # A draw of its own for each trunk keeps their errors apart.
-        views = [
-            augment(self.get_buffer("picture"), lonlat, how, generator=self._generator(index, number))
-            for number, how in enumerate(self.config.augments)
-        ]
+        generators = [self._generator(index, number) for number in range(len(self.config.augments))]
+        views = augment(self.get_buffer("picture"), lonlat, self.config.augments, generators=generators)
         harmonics = spherical_harmonics(lonlat, self.network.location.degrees, dtype=torch.float32)
         images, places = self._encode(views, harmonics)
         whole = self._whole(lonlat)
