@@ -1,7 +1,7 @@
 """Contrastive training of a pair on the Blue Marble.
 
-Owns this training's data (places; patches and harmonics are made on the training's device), its augmentation, losses and schedule, and the card of what
-it makes. Uses imagery and coordinates only: no atlas variable is within reach of this module.
+Owns this training's data (places; patches and harmonics are made where it runs), its augmentation, losses and schedule,
+and the card of what it makes. Uses imagery and coordinates only: no atlas variable is within reach of this module.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ class PairModule(ContrastiveModule):
         groups = parameter_groups(
             self,
             weight_decay=config.weight_decay,
-            factor=lambda name: config.lr_factor.get(name.removeprefix("network.location.branches.").split(".")[0], 1.0),
+            factor=lambda name: config.lr_factor.get(
+                name.removeprefix("network.location.branches.").split(".")[0], 1.0
+            ),
         )
         optimizer = torch.optim.AdamW(groups, lr=config.peak_lr, betas=(0.9, 0.98))
         peaks = [config.peak_lr * group["factor"] for group in groups]

@@ -146,7 +146,19 @@ def test_no_atlas_in_training():
     import model.train
 
     folder = Path(model.train.__file__).parent
-    for name in ("train", "contrastive", "run", "augment", "cutting", "looks", "loss", "pair", "presets", "location", "image"):
+    for name in (
+        "train",
+        "contrastive",
+        "run",
+        "augment",
+        "cutting",
+        "looks",
+        "loss",
+        "pair",
+        "presets",
+        "location",
+        "image",
+    ):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
         assert "atlas" not in imported, name
