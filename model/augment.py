@@ -70,7 +70,7 @@ def augment(
         x = torch.where(square[:, None], x.mean(dim=(2, 3), keepdim=True), x)
     x = x * given["gain"][:, :, None, None] + given["shift"][:, :, None, None]
     x = torch.where(given["cropped"][:, None, None, None], x.clamp(0, 1), x)
-    return list(zip(x.split(len(lonlat)), footprint_km.split(len(lonlat)), strict=True))
+    return list(zip(torch.split(x, len(lonlat)), torch.split(footprint_km, len(lonlat)), strict=True))
 
 
 def _draw(n: int, config: AugmentConfig, generator: torch.Generator) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ def cut_patches(
     if turn is not None:
         cos, sin = torch.cos(turn)[:, None, None], torch.sin(turn)[:, None, None]
         right, up = cos * right - sin * up, sin * right + cos * up
-    rho = torch.hypot(*torch.broadcast_tensors(right, up))
+    rho = torch.hypot(right, up)
     sinc = torch.sinc(rho / torch.pi)
     phi = torch.deg2rad(lonlat[:, 1])
     sin_phi, cos_phi = torch.sin(phi).float()[:, None, None], torch.cos(phi).float()[:, None, None]
