@@ -4,7 +4,7 @@
 
 Runs the preset's own networks, loader and trainer for some steps on places of its own. "Waiting" is all that passes
 between the end of one step and the start of the next: reading the batch, the trainer, the logs. "Views" is the
-augmentation within the step.
+cutting and augmentation of patches within the step.
 """
 
 from __future__ import annotations
@@ -60,10 +60,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     steps = parser.parse_args().steps + WARM_UP
     config = dataclasses.replace(PRESETS["blue-marble"], epochs=1)
-    start = time.perf_counter()
     places = sample_land(steps * config.batch, rng=np.random.default_rng(0))
-    data = train.PlaceSet(places, max(branch.degrees for branch in config.pair.branches.values()))
-    prepared = time.perf_counter() - start
+    data = train.PlaceSet(places)
     views: list[float] = []
 
     def timed(*given: Any, **named: Any) -> Any:
@@ -85,14 +83,12 @@ def main() -> None:
             train=ResumableLoader(data, batches),
             callbacks=(clock,),
         )
-    trunks = len(config.pair.trunks)
-    waiting, step, drawn = sum(clock.waiting[WARM_UP:]), sum(clock.step[WARM_UP:]), sum(views[WARM_UP * trunks :])
+    waiting, step, drawn = sum(clock.waiting[WARM_UP:]), sum(clock.step[WARM_UP:]), sum(views[WARM_UP:])
     whole, counted = waiting + step, steps - WARM_UP
     print(f"| {counted} steps of {config.batch} on {torch.get_num_threads()} threads | seconds a step | share |")
     print("|---|---|---|")
     for name, took in {"waiting": waiting, "views": drawn, "networks": step - drawn, "whole": whole}.items():
         print(f"| {name} | {took / counted:.4f} | {took / whole:.1%} |")
-    print(f"\nOnce before: {prepared / len(data) * 1e3:.2f} ms for each of the places, patch and harmonics.")
 
 
 if __name__ == "__main__":

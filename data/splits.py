@@ -58,28 +58,30 @@ def make_split(n_train: int, *, hold_out_blocks: bool, seed: int = SEED) -> Spli
     """Draw the sets.
 
     Args:
-        n_train: training centres wanted, at most about 170,000 with blocks held out.
+        n_train: training centres wanted; beyond about 170,000 more are drawn, the held-out sets stay what they are.
         hold_out_blocks: keep a tenth of the 10° blocks, and a margin of one footprint around their places, out of
             ``train``.
         seed: of every draw here.
-
-    Raises:
-        ValueError: fewer centres are left than wanted.
     """
     rng = np.random.default_rng(seed)
     drawn = sample_land(DRAWN, rng=rng)
     block = block_of(drawn)
     numbers, counts = np.unique(block, return_counts=True)
     candidates = rng.permutation(numbers[counts > MIN_BLOCK_POINTS])
-    held = np.isin(block, candidates[: max(1, int(len(candidates) * BLOCK_SHARE))])
+    chosen = candidates[: max(1, int(len(candidates) * BLOCK_SHARE))]
+    held = np.isin(block, chosen)
     inside, outside = drawn[held], drawn[~held]
     clear = ~within_km(outside, inside, DISJOINT_KM)
     places, rest = outside[clear][:PLACES], outside[clear][PLACES:]
     if not hold_out_blocks:
         rest = np.concatenate([rest, outside[~clear], inside])[rng.permutation(len(drawn) - PLACES)]
     train = rest[~within_km(rest, places, APART_KM)]
-    if len(train) < n_train:
-        raise ValueError(f"only {len(train):,} training centres are left, {n_train:,} wanted")
+    while len(train) < n_train:
+        more = sample_land(DRAWN, rng=rng)
+        more = more[~within_km(more, places, APART_KM)]
+        if hold_out_blocks:
+            more = more[~np.isin(block_of(more), chosen) & ~within_km(more, inside, DISJOINT_KM)]
+        train = np.concatenate([train, more])
     return Split(train=train[:n_train], places=places, blocks=inside[:BLOCK_PLACES])
 
 

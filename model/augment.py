@@ -1,20 +1,21 @@
-"""What training does to a Blue Marble patch before the encoder sees it.
+"""What training shows of a place: views of the Blue Marble around it.
 
-Owns the views that make a Sentinel-2 patch a fair question: central crops of every width down to a third of a pixel
-blown up, and jitter of tone as large as season, atmosphere and the fitted bridge leave it. East–west flips keep the
-encoder from learning single coastlines by heart.
+Owns the views that make a Sentinel-2 patch a fair question (central crops of every width down to a third of a pixel
+blown up, and jitter of tone as large as season, atmosphere and the fitted bridge leave it), and those that keep the
+encoder from learning single landscapes by heart: east–west flips, turns, closer looks, painted-over squares.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from data.blue_marble import FOOTPRINT_KM
+from data.blue_marble import FOOTPRINT_KM, PATCH_PX
+from model.cutting import cut_patches
 from model.image import FINEST_KM
 
 
@@ -28,44 +29,66 @@ class AugmentConfig:
         tone: standard deviation of the brightness gain of full patches.
         crop_tone: the same of cropped ones: left-one-out error of the Sentinel-2 bridge, about 13 of 255
             (tools/fit_bridge.py).
+        turn_deg: patches that are not cropped are turned by up to this, either way.
+        zoom: and show at least this share of the full side, log-uniformly; the encoder is told.
+        paint: probability that a square of half the side is painted over in the patch's mean colour.
     """
 
     crop_share: float = 0.3
     flip: float = 0.5
     tone: float = 0.03
     crop_tone: float = 0.12
+    turn_deg: float = 0.0
+    zoom: float = 1.0
+    paint: float = 0.0
 
 
-def augment(pixels: Tensor, config: AugmentConfig, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Crop, flip and tint a batch.
+def augment(
+    picture: Tensor, lonlat: Tensor, configs: Sequence[AugmentConfig], *, generators: Sequence[torch.Generator]
+) -> list[tuple[Tensor, Tensor]]:
+    """Views of each place, one for each way of looking; all are cut at once.
 
     Args:
-        pixels: (N, 3, H, W) uint8 full patches.
-        config: how much.
-        generator: of all draws; on the CPU.
+        picture: as :func:`model.cutting.picture_tensor` gives it.
+        lonlat: (N, 2) float64 degrees, the places.
+        configs: how much, for each view.
+        generators: of all draws of each view; on the CPU.
 
     Returns:
-        (N, 3, H, W) float32 display colours 0…1, and (N,) footprints in kilometres.
+        For each view (N, 3, 32, 32) float32 display colours, 0…1 where cropped, a little beyond where not (white snow
+        under a gain would else lose what little it shows), and (N,) footprints in kilometres.
     """
-    n = len(pixels)
-    x = pixels.float() / 255
-    footprint_km = torch.full((n,), FOOTPRINT_KM)
+    draws = [_draw(len(lonlat), *how) for how in zip(configs, generators, strict=True)]
+    given = {name: torch.cat([draw[name] for draw in draws]).to(picture.device) for name in draws[0]}
+    footprint_km, places = given["footprint_km"], lonlat.repeat(len(configs), 1)
+    x = cut_patches(picture, places, footprint_km, turn=given["turn"], mirror=given["mirror"])
+    if any(config.paint for config in configs):
+        step = torch.arange(PATCH_PX, device=picture.device)
+        first = given["corner"][:, :, None]
+        inside = (step >= first) & (step < first + PATCH_PX // 2)  # (N, 2, 32)
+        square = inside[:, 0, :, None] & inside[:, 1, None, :] & given["painted"][:, None, None]
+        x = torch.where(square[:, None], x.mean(dim=(2, 3), keepdim=True), x)
+    x = x * given["gain"][:, :, None, None] + given["shift"][:, :, None, None]
+    x = torch.where(given["cropped"][:, None, None, None], x.clamp(0, 1), x)
+    return list(zip(torch.split(x, len(lonlat)), torch.split(footprint_km, len(lonlat)), strict=True))
+
+
+def _draw(n: int, config: AugmentConfig, generator: torch.Generator) -> dict[str, Tensor]:
+    """What one view of n places leaves to chance."""
     crops = round(n * config.crop_share)
-    if crops:
-        widest = math.log(FOOTPRINT_KM / FINEST_KM)
-        side = FINEST_KM * torch.exp(widest * torch.rand(crops, generator=generator))
-        footprint_km[:crops] = side
-        window = torch.zeros(crops, 2, 3)
-        window[:, 0, 0] = window[:, 1, 1] = side / FOOTPRINT_KM
-        grid = functional.affine_grid(window.to(x.device), list(x[:crops].shape), align_corners=False)
-        cropped = functional.grid_sample(x[:crops], grid, padding_mode="border", align_corners=False)
-        x = torch.cat([cropped, x[crops:]])
-    tone = torch.where(footprint_km < FOOTPRINT_KM, config.crop_tone, config.tone)[:, None, None, None]
-    gain = 1 + tone * torch.randn(n, 1, 1, 1, generator=generator)
-    gain = gain + 0.35 * tone * torch.randn(n, 3, 1, 1, generator=generator)
-    shift = 0.3 * tone * torch.randn(n, 1, 1, 1, generator=generator)
-    x = (x * gain.to(x.device) + shift.to(x.device)).clamp(0, 1)
-    if config.flip:
-        flipped = torch.rand(n, generator=generator) < config.flip
-        x[flipped] = x[flipped].flip(-1)
-    return x, footprint_km.to(x.device)
+    shares = torch.rand(n, generator=generator)
+    sides = FOOTPRINT_KM * torch.exp(math.log(config.zoom) * shares)
+    sides[:crops] = FINEST_KM * torch.exp(math.log(FOOTPRINT_KM / FINEST_KM) * shares[:crops])
+    cropped = torch.arange(n) < crops
+    tone = torch.where(cropped, config.crop_tone, config.tone)[:, None]
+    gain = 1 + tone * torch.randn(n, 1, generator=generator)
+    return {
+        "footprint_km": sides,
+        "cropped": cropped,
+        "turn": math.radians(config.turn_deg) * (2 * torch.rand(n, generator=generator) - 1),
+        "mirror": torch.rand(n, generator=generator) < config.flip,
+        "gain": gain + 0.35 * tone * torch.randn(n, 3, generator=generator),
+        "shift": 0.3 * tone * torch.randn(n, 1, generator=generator),
+        "corner": torch.randint(0, PATCH_PX // 2 + 1, (n, 2), generator=generator),
+        "painted": (torch.rand(n, generator=generator) < config.paint) & ~cropped,
+    }

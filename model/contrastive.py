@@ -74,7 +74,8 @@ class ContrastiveModule(lightning.LightningModule):
             self.manual_backward(torch.stack(list(losses.values())).sum() / self.accumulate)
         for name, loss in losses.items():
             self.log(f"loss_{name}", loss.detach(), prog_bar=True)
-            self._losses[name] = self._losses.get(name, torch.zeros((), dtype=torch.float64)) + loss.detach().cpu()
+            # Summed up where it is: fetching it would wait for the device in every step.
+            self._losses[name] = self._losses.get(name, torch.zeros((), dtype=torch.float64)) + loss.detach()
         done = index + 1
         if done // loader.batches.chunks % self.accumulate == 0 or done == len(loader.batches):
             self._step()
@@ -111,7 +112,8 @@ class ContrastiveModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the figures beside the weights."""
-        checkpoint["history"], checkpoint["losses"] = self.history, self._losses
+        checkpoint["history"] = self.history
+        checkpoint["losses"] = {name: total.cpu() for name, total in self._losses.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the figures up again."""

@@ -26,6 +26,7 @@ from model.location import BranchConfig
 
 FINEST_KM = 2.56
 """Footprint of one Sentinel-2 patch (256 pixels of 10 m); smaller ones are seen as this."""
+_FAINTEST = 0.004  # one of 256 levels: what has less contrast is shown with less
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class ImageConfig:
         widths: channels of the four stages, at 32, 16, 8 and 4 pixels.
         squeeze: channels that are left when the 4×4 layout is flattened.
         features: length of the vector under the heads.
+        contrast: also look at the patch with its mean taken off and its contrast made one, so that the faint relief of
+            snow and sand counts. It fades with the footprint: a crop's contrast is interpolation.
     """
 
     widths: tuple[int, int, int, int] = (24, 48, 96, 192)
     squeeze: int = 64
     features: int = 512
+    contrast: bool = False
 
 
 def scale_of(footprint_km: Tensor) -> Tensor:
@@ -76,7 +80,9 @@ class Trunk(nn.Module):
         """Build the stem, three stages and the projection."""
         super().__init__()
         first, *rest = config.widths
-        self.stem = nn.Sequential(nn.Conv2d(3, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
+        self.contrast = config.contrast
+        inputs = 6 if config.contrast else 3
+        self.stem = nn.Sequential(nn.Conv2d(inputs, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU())
         self.stages = nn.ModuleList(_Block(a, b) for a, b in itertools.pairwise(config.widths))
         # Texture needs the mean over the patch, geography (which side is the sea on) needs the 4×4 layout.
         self.project = nn.Sequential(
@@ -91,6 +97,10 @@ class Trunk(nn.Module):
         """Map (N, 3, 32, 32) display colours and (N,) sides on the ground to (N, features)."""
         x = (pixels - 0.35) / 0.25
         scale = scale_of(footprint_km)[:, None].to(x.dtype)
+        if self.contrast:
+            spread = pixels.std(dim=(2, 3), keepdim=True) + _FAINTEST
+            relief = (pixels - pixels.mean(dim=(2, 3), keepdim=True)) / spread
+            x = torch.cat([x, relief * scale[:, :, None, None]], dim=1)
         x = self.stem(x)  # (N, C0, 32, 32)
         for stage in self.stages:
             x = stage(x, scale)  # halves the side each time, to (N, C3, 4, 4)

@@ -187,6 +187,7 @@ def fit(
         callbacks=[SaveState(folder / STATE, options.save_every_steps), TQDMProgressBar(refresh_rate=20), *callbacks],
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        benchmark=True,  # batches are all of one shape
         use_distributed_sampler=False,  # EpochBatches shares its batches out itself
     )
     with warnings.catch_warnings():

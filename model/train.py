@@ -1,7 +1,7 @@
 """Contrastive training of a pair on the Blue Marble.
 
-Owns this training's data (patches and harmonics in memory), its augmentation, losses and schedule, and the card of what
-it makes. Uses imagery and coordinates only: no atlas variable is within reach of this module.
+Owns this training's data (places; patches and harmonics are made where it runs), its augmentation, losses and schedule,
+and the card of what it makes. Uses imagery and coordinates only: no atlas variable is within reach of this module.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import Dataset
 
-from data.blue_marble import FOOTPRINT_KM, GSD_M, PATCH_PX, SOURCE, BlueMarble
+from data.blue_marble import FOOTPRINT_KM, GSD_M, PATCH_PX, SOURCE
 from data.errors import CheckpointError
 from data.splits import make_split
 from model.augment import augment
@@ -25,42 +26,35 @@ from model.batches import EpochBatches, ResumableLoader
 from model.checkpoint import save
 from model.config_files import as_yaml
 from model.contrastive import ContrastiveModule, Encoded, parameter_groups
+from model.cutting import cut_patches, picture_tensor
 from model.harmonics import spherical_harmonics
+from model.looks import DESCRIBED, appearance, describe
 from model.loss import contrastive_loss, look_alike_targets
 from model.pair import PairNetwork
 from model.presets import TrainConfig
 from model.run import RunOptions, fit, open_run
 
-COLOUR_SPREAD = 0.243
-"""Standard deviation of patches' mean colours over the land, the unit of ``look_alike_width``."""
-CONTRAST_WEIGHT = 0.7
+READ_DEGREES = 10
+"""Harmonics below this degree are what a place's vector is asked to tell of where it lies."""
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, Tensor]
 
 
 class PlaceSet(Dataset[Batch]):
-    """Patches and harmonics of a set of places, handed out a batch of row numbers at a time."""
+    """A set of places, handed out a batch of row numbers at a time. What is seen there is cut during the training."""
 
-    def __init__(self, lonlat: np.ndarray[Any, np.dtype[np.float64]], degrees: int) -> None:
-        """Cut every patch and evaluate every harmonic once.
-
-        Args:
-            lonlat: (N, 2) degrees.
-            degrees: of the harmonics.
-        """
-        self.pixels = torch.from_numpy(BlueMarble.open().cut(lonlat))
-        points = torch.from_numpy(lonlat)
-        # Half precision: the functions lie within ±4, and twice the memory would not fit beside the patches.
-        self.harmonics = torch.cat([spherical_harmonics(part, degrees).half() for part in torch.split(points, 4096)])
+    def __init__(self, lonlat: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+        """Take (N, 2) degrees."""
+        self.lonlat = torch.from_numpy(lonlat)
 
     def __len__(self) -> int:
         """Number of places."""
-        return len(self.pixels)
+        return len(self.lonlat)
 
     def __getitem__(self, rows: list[int]) -> Batch:
-        """Pixels (n, 3, 32, 32) uint8, harmonics (n, L²) half, and the rows themselves, (n,)."""
+        """Places, (n, 2) degrees, and the rows themselves, (n,)."""
         index = torch.tensor(rows)
-        return self.pixels[index], self.harmonics[index], index
+        return self.lonlat[index], index
 
 
 class PairModule(ContrastiveModule):
@@ -72,36 +66,47 @@ class PairModule(ContrastiveModule):
         """Build the networks; ``steps`` is the length of the schedule."""
         super().__init__(PairNetwork(config.pair), clip_norm=1.0)
         self.config, self.steps = config, steps
-        self._random_state: Tensor | None = None
+        self.register_buffer("picture", picture_tensor(), persistent=False)
+        # What is learned besides, and thrown away: a linear map from a place's vector to what it should tell.
+        self.read_out = nn.Linear(config.pair.dim, READ_DEGREES**2 - 1 + DESCRIBED) if config.read_out else None
+        self._random_state: dict[str, Tensor] | None = None
 
     def encode(self, batch: Batch, index: int) -> Encoded:
-        """Both sides of a batch, and the whole patches that the targets need."""
-        pixels, harmonics, _ = batch
-        generator = torch.Generator().manual_seed(hash((self.config.seed, self.current_epoch, index)) % 2**63)
+        """Both sides of a batch, and what the targets need of the whole patches."""
+        lonlat, _ = batch
         # A draw of its own for each trunk keeps their errors apart.
-        views = [augment(pixels, self.config.augment, generator=generator) for _ in self.config.pair.trunks]
+        generators = [self._generator(index, number) for number in range(len(self.config.augments))]
+        views = augment(self.get_buffer("picture"), lonlat, self.config.augments, generators=generators)
+        harmonics = spherical_harmonics(lonlat, self.network.location.degrees, dtype=torch.float32)
         images, places = self._encode(views, harmonics)
+        whole = self._whole(lonlat)
         sides = {f"{side}_{name}": v for side, d in (("image", images), ("place", places)) for name, v in d.items()}
-        return {**sides, "pixels": pixels}
+        told = torch.cat([harmonics[:, 1 : READ_DEGREES**2], describe(whole)], dim=1)
+        return {**sides, "appearance": appearance(whole), "told": told}
 
     def losses(self, encoded: Encoded) -> dict[str, Tensor]:
-        """Each branch's loss."""
-        return {
-            name: contrastive_loss(
-                encoded[f"image_{name}"],
-                encoded[f"place_{name}"],
-                self.network.logit_scale[name],
-                max_scale=self.config.max_scale.get(name, 100.0),
-                targets=self._targets(name, encoded["pixels"]),
-            )
-            for name in self.config.pair.branches
-        }
+        """Each branch's loss, and that of reading out."""
+        with torch.autocast(self.device.type, enabled=False):  # a cosine times 100 has no digits to lose
+            losses = {
+                name: contrastive_loss(
+                    encoded[f"image_{name}"],
+                    encoded[f"place_{name}"],
+                    self.network.logit_scale[name],
+                    max_scale=self.config.max_scale.get(name, 100.0),
+                    targets=self._targets(name, encoded["appearance"]),
+                )
+                for name in self.config.pair.branches
+            }
+            if self.read_out is not None:
+                losses["read_out"] = self.config.read_out * self._misread(self.read_out, encoded)
+        return losses
 
     def encode_held_out(self, batch: Batch, loader: int) -> dict[str, tuple[Tensor, Tensor]]:
         """Both sides of the monitoring places, of each branch."""
-        pixels, harmonics, _ = batch
-        sides = torch.full((len(pixels),), FOOTPRINT_KM, device=pixels.device)
-        images, places = self._encode([(pixels.float() / 255, sides)], harmonics)
+        lonlat, _ = batch
+        sides = torch.full((len(lonlat),), FOOTPRINT_KM, device=lonlat.device)
+        harmonics = spherical_harmonics(lonlat, self.network.location.degrees, dtype=torch.float32)
+        images, places = self._encode([(self._whole(lonlat), sides)], harmonics)
         return {name: (images[name], places[name]) for name in images}
 
     def on_train_epoch_start(self) -> None:
@@ -111,13 +116,17 @@ class PairModule(ContrastiveModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Go on with the random numbers where the run was broken off."""
         if self._random_state is not None:
-            torch.set_rng_state(self._random_state)
+            torch.set_rng_state(self._random_state["cpu"].cpu())
+            if "cuda" in self._random_state:
+                torch.cuda.set_rng_state(self._random_state["cuda"].cpu(), self.device)
             self._random_state = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the random state beside what every training keeps."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["random_state"] = torch.get_rng_state()
+        checkpoint["random_state"] = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            checkpoint["random_state"]["cuda"] = torch.cuda.get_rng_state(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up again, where an epoch was broken off."""
@@ -128,23 +137,38 @@ class PairModule(ContrastiveModule):
         """AdamW on a one-cycle schedule."""
         config = self.config
         groups = parameter_groups(
-            self.network,
+            self,
             weight_decay=config.weight_decay,
-            factor=lambda name: config.lr_factor.get(name.removeprefix("location.branches.").split(".")[0], 1.0),
+            factor=lambda name: config.lr_factor.get(
+                name.removeprefix("network.location.branches.").split(".")[0], 1.0
+            ),
         )
         optimizer = torch.optim.AdamW(groups, lr=config.peak_lr, betas=(0.9, 0.98))
         peaks = [config.peak_lr * group["factor"] for group in groups]
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=self.steps, pct_start=0.15)
         return [optimizer], [schedule]
 
-    def _targets(self, branch: str, pixels: Tensor) -> Tensor | None:
-        """Soft targets of a branch that has them, from the whole patches' colours and contrasts."""
+    def _generator(self, index: int, trunk: int) -> torch.Generator:
+        """Of one trunk's draws in one step."""
+        return torch.Generator().manual_seed(hash((self.config.seed, self.current_epoch, index, trunk)) % 2**63)
+
+    def _whole(self, lonlat: Tensor) -> Tensor:
+        """Full patches, north up: (N, 3, 32, 32) 0…1."""
+        sides = torch.full((len(lonlat),), FOOTPRINT_KM, device=lonlat.device)
+        return cut_patches(self.get_buffer("picture"), lonlat, sides)
+
+    def _targets(self, branch: str, looks: Tensor) -> Tensor | None:
+        """Soft targets of a branch that has them."""
         share = self.config.look_alike_share.get(branch, 0.0)
-        if not share:
-            return None
-        values = pixels.float().flatten(2) / 255  # (N, 3, H·W)
-        appearance = torch.cat([values.mean(dim=2), CONTRAST_WEIGHT * values.std(dim=2)], dim=1) / COLOUR_SPREAD
-        return look_alike_targets(appearance, share=share, width=self.config.look_alike_width)
+        return look_alike_targets(looks, share=share, width=self.config.look_alike_width) if share else None
+
+    def _misread(self, read_out: nn.Linear, encoded: Encoded) -> Tensor:
+        """Mean squared error of what is read out of the places' vectors, in the batch's standard deviations."""
+        parts = [encoded[f"place_{name}"] for name in self.config.pair.branches]
+        vectors = torch.cat([functional.normalize(part, dim=1) * part.shape[1] ** 0.5 for part in parts], dim=1)
+        told = encoded["told"]
+        truth = (told - told.mean(dim=0)) / told.std(dim=0).clamp(min=1e-3)
+        return functional.mse_loss(read_out(vectors), truth)
 
     def _encode(
         self, views: list[tuple[Tensor, Tensor]], harmonics: Tensor
@@ -186,8 +210,7 @@ def train(
     state = open_run(folder, as_yaml(config), resume=resume, command=command)
     split = make_split(config.places, hold_out_blocks=config.hold_out_blocks)
     kept = config.places - config.validation_places
-    degrees = max(branch.degrees for branch in config.pair.branches.values())
-    training, monitoring = (PlaceSet(part, degrees) for part in (split.train[:kept], split.train[kept:]))
+    training, monitoring = (PlaceSet(part) for part in (split.train[:kept], split.train[kept:]))
     batches = EpochBatches(len(training), batch=config.batch, seed=config.seed)
     module = PairModule(config, steps=config.epochs * len(batches))
     module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU

@@ -10,11 +10,14 @@ from torch.nn import functional
 
 from data.blue_marble import FOOTPRINT_KM, BlueMarble
 from data.errors import CheckpointError, CoordinateError, QueryError
+from data.land import sample_land, sample_sphere
 from data.patch import Patch
 from model.augment import AugmentConfig, augment
+from model.cutting import cut_patches, picture_tensor
 from model.harmonics import spherical_harmonics
-from model.image import FINEST_KM, ImageConfig, scale_of
+from model.image import FINEST_KM, ImageConfig, Trunk, scale_of
 from model.location import BranchConfig, LocationEncoder
+from model.looks import DESCRIBED, describe
 from model.loss import contrastive_loss, look_alike_targets
 from model.pair import BlueMarblePair, PairConfig, PairNetwork
 
@@ -151,34 +154,103 @@ class TestLoss:
         torch.testing.assert_close(targets, torch.tensor([[0.4, 0.6, 0.0], [0.6, 0.4, 0.0], [0.0, 0.0, 1.0]]))
 
 
-class TestAugment:
-    def test_the_same_generator_gives_the_same(self):
-        pixels = torch.randint(0, 255, (10, 3, 32, 32), dtype=torch.uint8)
-        (a, x), (b, y) = (
-            augment(pixels, AugmentConfig(), generator=torch.Generator().manual_seed(1)) for _ in range(2)
-        )
-        torch.testing.assert_close(a, b)
-        torch.testing.assert_close(x, y)
+@pytest.fixture(scope="module")
+def picture():
+    return picture_tensor()
 
-    def test_nothing_asked_nothing_done(self):
-        pixels = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)
-        config = AugmentConfig(crop_share=0, flip=0, tone=0, crop_tone=0)
-        x, sides = augment(pixels, config, generator=torch.Generator())
-        torch.testing.assert_close(x, pixels / 255)
+
+def places(n, *, seed=0):
+    return torch.from_numpy(sample_land(n, rng=np.random.default_rng(seed), antarctica=False))
+
+
+NOTHING = AugmentConfig(crop_share=0, flip=0, tone=0, crop_tone=0)
+
+
+def view(picture, lonlat, config, seed=0):
+    return augment(picture, lonlat, [config], generators=[torch.Generator().manual_seed(seed)])[0]
+
+
+class TestAugment:
+    def test_the_same_generator_gives_the_same_whatever_stands_beside(self, picture):
+        config = AugmentConfig(turn_deg=30, zoom=0.6, paint=0.5)
+        a, x = view(picture, places(10), config, seed=1)
+        generators = [torch.Generator().manual_seed(seed) for seed in (2, 1)]
+        (b, y), (c, z) = augment(picture, places(10), [NOTHING, config], generators=generators)
+        assert torch.equal(a, c) and torch.equal(x, z)
+        assert not torch.equal(b, c) and (y == FOOTPRINT_KM).all()
+
+    def test_nothing_asked_nothing_done(self, picture):
+        lonlat = places(6)
+        x, sides = view(picture, lonlat, NOTHING)
+        assert (x * 255 - torch.from_numpy(BlueMarble.open().cut(lonlat.numpy()))).abs().max() <= 1
         assert (sides == FOOTPRINT_KM).all()
 
-    def test_crops_show_the_centre_at_their_footprint(self):
-        ramp = torch.arange(32.0).expand(200, 3, 32, 32).to(torch.uint8)
-        x, sides = augment(ramp, AugmentConfig(1.0, 0, 0, 0), generator=torch.Generator().manual_seed(0))
+    def test_crops_show_their_footprint(self, picture):
+        lonlat = places(200)
+        x, sides = view(picture, lonlat, dataclasses.replace(NOTHING, crop_share=1.0))
         assert sides.min() >= FINEST_KM and sides.max() <= FOOTPRINT_KM and sides.std() > 20
-        torch.testing.assert_close(x.mean(dim=(1, 2, 3)), torch.full((200,), 15.5 / 255), atol=1e-3, rtol=0)
-        width = (x[:, 0, 0, -1] - x[:, 0, 0, 0]) * 255  # in Blue Marble pixels, between the outer pixels' centres
-        torch.testing.assert_close(width, sides / FOOTPRINT_KM * 31, atol=0.7, rtol=0)
+        expected = BlueMarble.open().cut(lonlat.numpy(), footprint_km=sides.numpy())
+        assert (x * 255 - torch.from_numpy(expected)).abs().max() <= 1.01
 
-    def test_flip(self):
-        pixels = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8)
-        x, _ = augment(pixels, AugmentConfig(0, 1.0, 0, 0), generator=torch.Generator())
-        torch.testing.assert_close(x, pixels.flip(-1) / 255)
+    def test_zoom_shows_its_footprint(self, picture):
+        _, sides = view(picture, places(200), dataclasses.replace(NOTHING, zoom=0.6))
+        assert sides.min() >= 0.6 * FOOTPRINT_KM and sides.max() <= FOOTPRINT_KM and sides.std() > 20
+
+    def test_flip(self, picture):
+        plain, _ = view(picture, places(6), NOTHING)
+        flipped, _ = view(picture, places(6), dataclasses.replace(NOTHING, flip=1.0))
+        torch.testing.assert_close(flipped, plain.flip(-1), atol=1.01 / 255, rtol=0)
+
+    def test_paint_covers_a_quarter_with_the_mean(self, picture):
+        plain, _ = view(picture, places(50), NOTHING)
+        painted, _ = view(picture, places(50), dataclasses.replace(NOTHING, paint=1.0))
+        covered = (painted - plain.mean(dim=(2, 3), keepdim=True)).abs().amax(dim=1) < 1e-6
+        assert (covered.float().mean(dim=(1, 2)) >= 0.25).all()
+        assert torch.equal(painted[~covered[:, None].expand_as(plain)], plain[~covered[:, None].expand_as(plain)])
+
+
+class TestCutting:
+    def test_it_is_what_the_blue_marble_cuts(self, picture):
+        lonlat = sample_sphere(300, rng=np.random.default_rng(0))
+        lonlat[:5] = [[-180, 10], [179.99, -5], [179.9, 60], [0, 89.5], [50, -89.9]]
+        for side in (FOOTPRINT_KM, 100.0, 7.4, 2.56):
+            expected = torch.from_numpy(BlueMarble.open().cut(lonlat, footprint_km=side))
+            found = cut_patches(picture, torch.from_numpy(lonlat), torch.full((300,), side)) * 255
+            assert (found - expected).abs().max() <= 1.01  # a rounding to the next level
+            assert ((found - expected).abs() > 0.5).float().mean() < 0.002
+
+    def test_a_quarter_turn(self, picture):
+        sides = torch.full((50,), FOOTPRINT_KM)
+        plain = cut_patches(picture, places(50), sides)
+        turned = cut_patches(picture, places(50), sides, turn=torch.full((50,), math.pi / 2))
+        torch.testing.assert_close(turned, torch.rot90(plain, 3, (2, 3)), atol=1.01 / 255, rtol=0)
+
+
+class TestLooks:
+    def test_a_plain_patch(self):
+        colour = torch.tensor([0.2, 0.4, 0.6])
+        described = describe(colour[None, :, None, None].expand(2, 3, 32, 32))
+        assert described.shape == (2, DESCRIBED)
+        torch.testing.assert_close(described[0, :48].reshape(3, 16), colour[:, None].expand(3, 16))
+        torch.testing.assert_close(described[0, 48:54], colour.repeat(2))
+        torch.testing.assert_close(described[0, 54:60], torch.zeros(6), atol=1e-6, rtol=0)
+        torch.testing.assert_close(described[0, 60:], torch.full((2,), -math.log(255)))
+
+    def test_the_layout_is_that_of_the_patch(self):
+        patch = torch.zeros(1, 3, 32, 32)
+        patch[0, 1, 8:16, 24:] = 1.0  # second row, last column of the 4×4 parts
+        assert describe(patch)[0, :48].nonzero().tolist() == [[16 + 4 + 3]]
+
+
+def test_relief_counts_however_faint_but_not_in_crops():
+    trunk = Trunk(ImageConfig(widths=(4, 4, 8, 8), squeeze=2, features=16, contrast=True))
+    seen = []
+    trunk.stem.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    faint = 0.9 + 0.05 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    trunk(faint, torch.tensor([FOOTPRINT_KM, FINEST_KM]))
+    z = (faint[0] - faint[0].mean(dim=(1, 2), keepdim=True)) / (faint[0].std(dim=(1, 2), keepdim=True) + 0.004)
+    torch.testing.assert_close(seen[0][0, 3:], z)
+    assert (seen[0][1, 3:] == 0).all()
 
 
 def test_config_survives_json():

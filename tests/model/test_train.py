@@ -12,6 +12,7 @@ import pytest
 
 from data.errors import CheckpointError
 from model import load
+from model.augment import AugmentConfig
 from model.batches import EpochBatches
 from model.image import ImageConfig
 from model.location import BranchConfig
@@ -32,6 +33,8 @@ TINY = replace(
         },
         trunks=(ImageConfig(widths=(8, 8, 16, 16), squeeze=16, features=32),) * 2,
     ),
+    augments=(AugmentConfig(turn_deg=20.0, zoom=0.7, paint=0.3), AugmentConfig()),
+    read_out=0.5,
     places=1200,
     validation_places=200,
     batch=100,
@@ -143,7 +146,19 @@ def test_no_atlas_in_training():
     import model.train
 
     folder = Path(model.train.__file__).parent
-    for name in ("train", "contrastive", "run", "augment", "loss", "pair", "presets", "location", "image"):
+    for name in (
+        "train",
+        "contrastive",
+        "run",
+        "augment",
+        "cutting",
+        "looks",
+        "loss",
+        "pair",
+        "presets",
+        "location",
+        "image",
+    ):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
         assert "atlas" not in imported, name
