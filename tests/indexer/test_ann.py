@@ -154,7 +154,12 @@ def test_the_same_rows_give_the_same_bytes(exact: VectorIndex, tmp_path: Path) -
     queries = sample_queries(exact, exact, count=100)
     for name in ("a", "b"):
         settings = build_ann(
-            tmp_path / name, exact, method="ivf-rabitq", weightings={"both": halves("both")}, queries=queries
+            tmp_path / name,
+            exact,
+            method="ivf-rabitq",
+            weightings={"both": halves("both")},
+            queries=queries,
+            target=0.9,
         )
         made.append((settings, (tmp_path / name).read_bytes()))
     assert made[0] == made[1]
