@@ -60,7 +60,13 @@ def test_a_second_load_fits_nothing_and_says_the_same(pair, fresh):
     np.testing.assert_array_equal(first.values, again.values)
 
 
-def test_climate_with_probabilities_and_sets(pair, fresh):
+def test_climate_with_probabilities_and_sets(pair, fresh, tmp_path, monkeypatch):
+    # of as many places as people get: of a fifth of them, whole classes have a handful, and are doubted too much
+    monkeypatch.setenv("SAMEWHERE_HOME", str(tmp_path))
+    monkeypatch.setattr(predict, "PLACES", 10_000)
+    monkeypatch.setattr(predict, "HELD_OUT", 2500)
+    monkeypatch.setattr(predict, "_encoded", {})
+    predict._places.cache_clear()
     found = load_predictor("koppen", pair).predict(fresh)
     truth = atlas.koppen(fresh)
     known = truth != ""
