@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -66,15 +67,13 @@ def what(asked: Asked, *, blue_marble: bool) -> None:
         help=UPLOAD_HELP if blue_marble else UPLOAD_SENTINEL_HELP,
     )
     if blue_marble or asked.query.sample:
-        names = {key: sample.name for key, sample in SAMPLES.items()}
-        st.pills(
-            "or try one of these",
-            names,
-            format_func=names.__getitem__,
-            key="sample",
-            on_change=actions.on_sample,
-            wrap=True,
-        )
+        _samples("or try one of these", "sample", actions.on_sample)
+
+
+def _samples(label: str, key: str, on_change: Callable[[], None]) -> None:
+    """The images that come with the page, to choose one."""
+    names = {name: sample.name for name, sample in SAMPLES.items()}
+    st.pills(label, names, format_func=names.__getitem__, key=key, on_change=on_change, wrap=True)
 
 
 def _named(text: str) -> bool:
@@ -182,15 +181,7 @@ def _adding(*, full: bool, blue_marble: bool) -> None:
         "Images", FORMATS, key=actions.add_upload_key(), accept_multiple_files=True, on_change=actions.on_add_upload
     )
     if blue_marble:
-        names = {key: sample.name for key, sample in SAMPLES.items()}
-        st.pills(
-            "Samples",
-            names,
-            format_func=names.__getitem__,
-            key="add_sample",
-            on_change=actions.on_add_sample,
-            wrap=True,
-        )
+        _samples("Samples", "add_sample", actions.on_add_sample)
     if problem := st.session_state.get("add_problem"):
         st.error(problem)
     st.caption("Or set what a click on the map does, below it; draw an area; or choose a hit.")

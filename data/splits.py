@@ -31,6 +31,12 @@ DISJOINT_KM = FOOTPRINT_KM * np.sqrt(2)
 """Centres at least this far apart have footprints without a common point, however they are turned."""
 
 
+def folds_by_place(lonlat: Floats, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(n,) fold numbers at random, of even sizes; (n, 2) places at one coordinate share theirs."""
+    group = np.unique(np.round(np.asarray(lonlat, dtype=np.float64), 6), axis=0, return_inverse=True)[1].reshape(-1)
+    return np.asarray((rng.permutation(int(group.max()) + 1) % count)[group], dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Split:
     """The three sets of centres, each (N, 2) degrees.

@@ -15,22 +15,20 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
 from data.errors import IndexStoreError
-from data.geo import cell_key, hex_to_cell
 from indexer.ann import AnnIndex
 from indexer.encoder import Vectors
 from indexer.files import disk_errors
 from indexer.hold import Hold
+from indexer.light import LightColumns
 from indexer.planner import choose_plan
 from indexer.rows import KINDS, read_light
-from indexer.rowset import RowSet
-from indexer.select import RowFilter
 from indexer.snapshot import Manifest, check_files, current_snapshot
 from indexer.store import Found
 from indexer.vectors import VectorIndex
 from indexer.where import Where
 
 
-class LocalStore:
+class LocalStore(LightColumns):
     """An open snapshot; safe to use from many threads."""
 
     def __init__(self, index: Path, *, name: str | None = None) -> None:
@@ -42,13 +40,13 @@ class LocalStore:
         """
         self.where = str(index)
         self._path = index
-        self._lock = threading.RLock()
+        self._reading = threading.Lock()
         with disk_errors(index, "Opening the index at"):
             self.directory, self._hold = _take_hold(index, name)
             self.manifest = Manifest.read(self.directory, index=index)
             check_files(self.directory, self.manifest, index=index)
             dim = self.manifest.checkpoint["dim"]
-            self._tables = {kind: self._table(kind) for kind in KINDS}
+            super().__init__({kind: self._read(kind) for kind in KINDS}, folder=self.directory)
             self._vectors: dict[str, VectorIndex] = {}
             for kind in KINDS:
                 self._vectors[kind] = VectorIndex(
@@ -61,12 +59,11 @@ class LocalStore:
                 for kind, settings in self.manifest.search.items()
                 if settings["method"] != "flat"
             }
-            self._filters = {kind: RowFilter(self.directory / f"{kind}.parquet", self._tables[kind]) for kind in KINDS}
             self._tile_file = pq.ParquetFile(self.directory / "tiles.parquet", memory_map=True)
         sizes = [self._tile_file.metadata.row_group(g).num_rows for g in range(self._tile_file.num_row_groups)]
         self._group_ends = np.cumsum(sizes, dtype=np.int64)
 
-    def _table(self, kind: str) -> pa.Table:
+    def _read(self, kind: str) -> pa.Table:
         path = self.directory / f"{kind}.arrow"
         try:
             table = read_light(path)
@@ -79,29 +76,6 @@ class LocalStore:
             )
         return table
 
-    def table(self, kind: str) -> pa.Table:
-        """The light columns of every row."""
-        return self._tables[kind]
-
-    def rows_of(self, kind: str, ids: list[str]) -> list[int | None]:
-        """Row number of each id as users see it; None where there is none."""
-        if kind == "cells":
-            return [self._cell_row(hex_to_cell(text)) for text in ids]
-        with self._lock:
-            if not hasattr(self, "_row_of_tile"):
-                names = self._tables["tiles"]["id"].to_pylist()
-                self._row_of_tile = {name: row for row, name in enumerate(names)}
-        return [self._row_of_tile.get(text) for text in ids]
-
-    def _cell_row(self, cell: int) -> int | None:
-        keys, ids = self._tables["cells"]["key"].to_numpy(), self._tables["cells"]["id"].to_numpy()
-        row = int(np.searchsorted(keys, cell_key(cell)))
-        return row if row < len(ids) and int(ids[row]) == cell else None
-
-    def take(self, kind: str, rows: ArrayLike) -> pa.Table:
-        """The light columns of some rows, in the order asked."""
-        return self._tables[kind].take(pa.array(np.asarray(rows, dtype=np.int64)))
-
     def vectors(self, kind: str, rows: ArrayLike) -> Vectors:
         """(n, D) stored vectors."""
         return self._vectors[kind].take(np.asarray(rows, dtype=np.int64))
@@ -109,10 +83,6 @@ class LocalStore:
     def scores(self, kind: str, queries: Vectors) -> Vectors:
         """Exact inner products with every row: (N,) float32, the largest over the queries."""
         return self._vectors[kind].scores(queries)
-
-    def select(self, kind: str, where: Where) -> RowSet | None:
-        """The rows that pass, or None where all do."""
-        return self._filters[kind].select(where)
 
     def search(self, kind: str, queries: Vectors, k: int, *, where: Where, view: str) -> Found:
         """The k best rows that pass."""
@@ -133,7 +103,8 @@ class LocalStore:
         """A tile's picture as JPEG; empty where there is none."""
         group = int(np.searchsorted(self._group_ends, row, side="right"))
         before = int(self._group_ends[group - 1]) if group else 0
-        with self._lock, disk_errors(self._path, "Reading a thumbnail in"):  # Parquet readers are not for two threads
+        # Parquet readers are not for two threads
+        with self._reading, disk_errors(self._path, "Reading a thumbnail in"):
             column = self._tile_file.read_row_group(group, columns=["thumbnail"])["thumbnail"]
         return bytes(column[row - before].as_py())
 

@@ -5,6 +5,7 @@ Owns what stays when rows go. Each change is a new snapshot beside the old one; 
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def views_of(manifest: Manifest) -> Weightings:
     """The views of a snapshot's checkpoint, which is loaded only when they are asked for."""
     if manifest.checkpoint.get("imported"):
         return plain
-    return lambda: weightings_of(load_encoder(manifest.checkpoint["name"], "location"))
+    return functools.cache(lambda: weightings_of(load_encoder(manifest.checkpoint["name"], "location")))
 
 
 def collect_garbage(path: str | Path, *, unfinished: bool = False) -> list[str]:

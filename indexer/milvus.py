@@ -20,20 +20,18 @@ from __future__ import annotations
 
 import base64
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from data.errors import IndexStoreError
-from data.geo import cell_key, hex_to_cell
 from data.home import home
 from indexer.encoder import Vectors
+from indexer.light import LightColumns
 from indexer.milvus_address import Address
 from indexer.milvus_client import LIMIT, VECTOR, Milvus
 from indexer.milvus_filter import plain_expression
@@ -41,7 +39,6 @@ from indexer.milvus_layout import fetch_light, no_index, rows_name
 from indexer.planner import EXACT_BELOW
 from indexer.rows import KINDS
 from indexer.rowset import RowSet
-from indexer.select import RowFilter
 from indexer.store import Found
 from indexer.vectors import Rows, best_rows, import_faiss, inner_products
 from indexer.where import Where
@@ -72,7 +69,7 @@ class _Piece:
     rows: int | None
 
 
-class MilvusStore:
+class MilvusStore(LightColumns):
     """An open index in Milvus; safe to use from many threads. Keeps its snapshot when another is pushed meanwhile."""
 
     def __init__(self, address: str, *, cache: Path | None = None) -> None:
@@ -89,11 +86,10 @@ class MilvusStore:
         place = Address.parse(address)
         self.where = place.text
         import_faiss()  # compares the last few rows
-        self._lock = threading.Lock()
-        self._row_of_tile: dict[str, int] | None = None
         self._client = Milvus(place)
         try:
-            self.manifest, self._tables = fetch_light(self._client, cache or home() / "cache" / "milvus")
+            self.manifest, tables = fetch_light(self._client, cache or home() / "cache" / "milvus")
+            super().__init__(tables)
             self._names = {kind: rows_name(self._client, kind, self.manifest) for kind in KINDS}
             for kind, name in self._names.items():
                 if not self._client.has(name):
@@ -105,30 +101,6 @@ class MilvusStore:
             self._client.close()
             raise
         self._dim = int(self.manifest.checkpoint["dim"])
-        self._filters = {kind: RowFilter(Path(f"{kind}.parquet"), self._tables[kind]) for kind in KINDS}
-
-    def table(self, kind: str) -> pa.Table:
-        """The light columns of every row."""
-        return self._tables[kind]
-
-    def rows_of(self, kind: str, ids: list[str]) -> list[int | None]:
-        """Row number of each id as users see it; None where there is none."""
-        if kind == "cells":
-            return [self._cell_row(hex_to_cell(text)) for text in ids]
-        with self._lock:
-            if self._row_of_tile is None:
-                names = self._tables["tiles"]["id"].to_pylist()
-                self._row_of_tile = {name: row for row, name in enumerate(names)}
-        return [self._row_of_tile.get(text) for text in ids]
-
-    def _cell_row(self, cell: int) -> int | None:
-        keys, ids = self._tables["cells"]["key"].to_numpy(), self._tables["cells"]["id"].to_numpy()
-        row = int(np.searchsorted(keys, cell_key(cell)))
-        return row if row < len(ids) and int(ids[row]) == cell else None
-
-    def take(self, kind: str, rows: ArrayLike) -> pa.Table:
-        """The light columns of some rows, in the order asked."""
-        return self._tables[kind].take(pa.array(np.asarray(rows, dtype=np.int64)))
 
     def vectors(self, kind: str, rows: ArrayLike) -> Vectors:
         """(n, D) stored vectors, fetched."""
@@ -156,10 +128,6 @@ class MilvusStore:
             for rows, scores in self._ask(kind, np.atleast_2d(queries), LIMIT, piece):
                 best[rows] = np.maximum(best[rows], scores)
         return best
-
-    def select(self, kind: str, where: Where) -> RowSet | None:
-        """The rows that pass, or None where all do; chosen here, by the light columns."""
-        return self._filters[kind].select(where)
 
     def search(self, kind: str, queries: Vectors, k: int, *, where: Where, view: str) -> Found:
         """The k best rows that pass. The view weighted the queries; an index by inner product needs no more."""
@@ -226,7 +194,7 @@ class MilvusStore:
         best = np.full(len(candidates), -np.inf, dtype=np.float32)
         np.maximum.at(best, places.reshape(-1), np.concatenate([scores for _, scores in ranked]))
         if selected is not None:
-            inside = _within(selected, candidates)
+            inside = selected.contains(candidates)
             candidates, best = candidates[inside], best[inside]
         if len(candidates) > k:
             least = np.partition(best, len(best) - k)[len(best) - k]
@@ -296,9 +264,3 @@ def _ranges(selected: RowSet | None, count: int) -> list[_Piece]:
     """Ranges of at most ``LIMIT`` rows that together hold all that pass."""
     ranges = [np.array([[start, min(start + LIMIT, count)]]) for start in range(0, count, LIMIT)]
     return [_piece(one) for one in ranges if selected is None or (selected & RowSet(one)).count]
-
-
-def _within(selected: RowSet, rows: Rows) -> NDArray[np.bool_]:
-    """Which of (n,) rows are in a set that is not empty."""
-    run = np.searchsorted(selected.runs[:, 0], rows, side="right") - 1
-    return np.asarray((run >= 0) & (rows < selected.runs[np.maximum(run, 0), 1]), dtype=np.bool_)

@@ -145,7 +145,7 @@ class VectorIndex:
 
     def scores(self, queries: Vectors) -> Vectors:
         """The largest inner product of each row with any of (Q, D) queries: (N,) float32, as :meth:`search` gives."""
-        return self._products(queries, self.array)
+        return inner_products(queries, self.array)
 
     def search(
         self,
@@ -169,22 +169,22 @@ class VectorIndex:
         """
         array = self.array
         if among is None:
-            rows, scores = None, self._products(queries, array)
+            rows, scores = None, inner_products(queries, array)
         else:
             rows = among.rows()
             if route == "all":
-                scores = self._products(queries, array)[rows]
+                scores = inner_products(queries, array)[rows]
                 best = best_rows(scores, k)
                 return rows[best], scores[best]
             scores = np.empty(len(rows), dtype=np.float32)
             if route == "gather" or (route is None and len(among.runs) * SHORT_RUN > len(rows)):
                 for start in range(0, len(rows), 8192):
                     part = slice(start, start + 8192)
-                    scores[part] = self._products(queries, array[rows[part]])
+                    scores[part] = inner_products(queries, array[rows[part]])
             else:
                 at = 0
                 for start, stop in among.runs.tolist():
-                    scores[at : at + stop - start] = self._products(queries, array[start:stop])
+                    scores[at : at + stop - start] = inner_products(queries, array[start:stop])
                     at += stop - start
         best = best_rows(scores, k)
         return (best if rows is None else rows[best]), scores[best]
@@ -232,10 +232,6 @@ class VectorIndex:
             best = order[rank < k]
             scores, rows = every[best].reshape(count, k), number[best].reshape(count, k)
         return rows, scores
-
-    def _products(self, queries: Vectors, rows: Vectors) -> Vectors:
-        """(n,) float32."""
-        return inner_products(queries, rows)
 
 
 def inner_products(queries: Vectors, rows: Vectors) -> Vectors:

@@ -22,6 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data.splits import folds_by_place
+
 Floats = NDArray[np.float64]
 FOLDS, TWINS = 5, 2
 INITS = FOLDS * TWINS
@@ -195,8 +197,6 @@ def _train(
 
 def _folds(n: int, count: int, rng: np.random.Generator, lonlat: ArrayLike | None) -> NDArray[np.int64]:
     """(n,) fold numbers of even sizes; rows at one coordinate share theirs."""
-    group = np.arange(n)
     if lonlat is not None:
-        group = np.unique(np.round(np.asarray(lonlat, dtype=np.float64), 6), axis=0, return_inverse=True)[1].reshape(-1)
-    number = rng.permutation(int(group.max()) + 1) % count
-    return np.asarray(number[group], dtype=np.int64)
+        return folds_by_place(np.asarray(lonlat, dtype=np.float64), count, rng)
+    return np.asarray(rng.permutation(n) % count, dtype=np.int64)

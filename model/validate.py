@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data.errors import HeadError
 from data.geo import Floats
-from data.splits import BLOCK_DEG, block_of
+from data.splits import BLOCK_DEG, block_of, folds_by_place
 from model.conformal import LEVEL
 from model.heads import FEWEST, Head, far_reach, fit_head, r2
 from model.neighbours import Neighbours
@@ -59,9 +59,7 @@ class Check:
 
 def random_folds(lonlat: Floats, *, seed: int, count: int = FOLDS) -> NDArray[np.int64]:
     """(n,) fold numbers at random; places at one coordinate share theirs."""
-    rng = np.random.default_rng(seed)
-    group = np.unique(np.round(lonlat, 6), axis=0, return_inverse=True)[1].reshape(-1)
-    return np.asarray((rng.permutation(int(group.max()) + 1) % count)[group], dtype=np.int64)
+    return folds_by_place(lonlat, count, np.random.default_rng(seed))
 
 
 def block_size(lonlat: Floats) -> float:
