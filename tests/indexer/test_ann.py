@@ -11,7 +11,16 @@ import pytest
 from data.errors import IndexStoreError
 from indexer import gpu
 from indexer.ann import AnnIndex, Lists, check_method, choose_method, list_count
-from indexer.ann_build import TARGET, _calibrate, build_ann, compare, fill, measure_recall, sample_queries
+from indexer.ann_build import (
+    TARGET,
+    Recall,
+    _calibrate,
+    build_ann,
+    compare,
+    fill,
+    measure_recall,
+    sample_queries,
+)
 from indexer.planner import cost_of_lists
 from indexer.rowset import RowSet
 from indexer.vectors import VectorIndex, write_vectors
@@ -182,6 +191,26 @@ def test_the_cheapest_choice_that_suffices_is_taken(exact: VectorIndex) -> None:
     ]
     for probes, refine in cheaper:
         assert compare(lists.search(queries, 10, probes=probes, refine=refine), truth).rows < 0.95
+
+
+def test_a_lucky_calibration_is_followed_by_a_stricter_one(
+    exact: VectorIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = sample_queries(exact, exact, count=700)
+    lucky: list[int] = []
+
+    def measured(found: Any, truth: Any) -> Recall:
+        """The few that calibrate are content with anything the first time; the truth is told ever after."""
+        if not lucky and len(found[0]) < 150:
+            lucky.append(found[0].shape[1])
+            return Recall(1.0, 1.0)
+        return compare(found, truth)
+
+    monkeypatch.setattr("indexer.ann_build.compare", measured)
+    weightings = {"both": halves("both")}
+    settings = build_ann(tmp_path / "x", exact, method="ivf-rabitq", weightings=weightings, queries=queries)
+    assert lucky == [10]
+    assert settings["views"]["both"]["recall"] >= TARGET
 
 
 def test_an_index_that_finds_too_little_is_refused(exact: VectorIndex, tmp_path: Path) -> None:
