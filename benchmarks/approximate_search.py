@@ -107,7 +107,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def least_ef(ask: Callable[[NDArray[np.float32], int], Answer], queries: NDArray[np.float32], truth: Answer) -> int:
     """The least of a row of doubling and half-doubling efs that finds enough; the last where none does."""
-    for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512):
+    for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096):
         if compare(ask(queries, ef), truth).rows >= TARGET:
             break
     return ef
