@@ -235,11 +235,9 @@ def _run(
 
 def _reporter(work: Path, ledger: Ledger, progress: Report | None) -> Report:
     """Tells whoever started the job, and writes it down for everybody else."""
-    begun: list[int] = []
 
     def report(now: Progress) -> None:
-        begun.append(now.done)  # rows that an earlier run had made are no work of this one
-        write_state(work, now, made=now.done - begun[0], failed=ledger.failed)
+        write_state(work, now, failed=ledger.failed)
         if progress is not None:
             progress(now)
 

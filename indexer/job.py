@@ -149,17 +149,15 @@ class Ledger:
         return [(name, reason) for line in lines if line for name, reason in line["failed"]]
 
 
-def write_state(work: Path, now: Progress, *, made: int, failed: int) -> None:
+def write_state(work: Path, now: Progress, *, failed: int) -> None:
     """Write down how far a job is; where the disk refuses, the job goes on without.
 
     Args:
         work: ``building/``.
         now: the moment.
-        made: rows that this run has made.
         failed: rows that could not be made.
     """
-    rate = made / now.elapsed_s if made and now.elapsed_s else None
-    state = asdict(now) | {"rate": rate, "failed": failed, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    state = asdict(now) | {"rate": now.rate, "failed": failed, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     beside = work / f"{STATE}.new"
     with contextlib.suppress(OSError):
         beside.write_text(json.dumps(state), encoding="utf-8")

@@ -21,6 +21,7 @@ class Progress:
 
     Attributes:
         done: rows made so far, those of an earlier, killed run included.
+        made: rows made by this run.
         total: rows there will be.
         stage: ``prepare``, ``cells``, ``tiles`` or ``finish``.
         elapsed_s: seconds since this run began.
@@ -29,11 +30,17 @@ class Progress:
     """
 
     done: int
+    made: int
     total: int
     stage: str
     elapsed_s: float
     remaining_s: float | None
     fraction: float
+
+    @property
+    def rate(self) -> float | None:
+        """Rows a second of this run; None before the first."""
+        return self.made / self.elapsed_s if self.made and self.elapsed_s else None
 
 
 class Clock:
@@ -70,6 +77,7 @@ class Clock:
         whole_s = sum(cost[s] * self._totals[s] for s in cost) + total * FINISH_S_PER_ROW
         return Progress(
             done=sum(self._done.values()),
+            made=sum(self._rows.values()),
             total=total,
             stage=stage,
             elapsed_s=time.monotonic() - self._begun,

@@ -503,13 +503,10 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[detail]}"))
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("prepare", total=1.0, detail="")
-        started: list[int] = []
 
         def show(now: Progress) -> None:
-            started.append(now.done)  # rows that an earlier run had made do not count towards this one's rate
-            rate = (now.done - started[0]) / now.elapsed_s if now.elapsed_s else 0.0
             left = "" if now.remaining_s is None else f", {now.remaining_s:.0f} s left"
-            detail = f"{now.done:,} of {now.total:,} rows, {rate:,.0f} a second{left}"
+            detail = f"{now.done:,} of {now.total:,} rows, {now.rate or 0:,.0f} a second{left}"
             bar.update(task, completed=now.fraction, description=now.stage, detail=detail)
 
         yield show
