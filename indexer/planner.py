@@ -17,8 +17,8 @@ Route = Literal["all", "scan", "gather", "ann"]
 
 EXACT_BELOW = 0.05
 """Where less than this share of the rows passes, the answer is always exact: few probed lists would lose rows."""
-GATHER = 3.0
-"""A scattered row of 256 numbers costs so many rows read in a row (measured 2.0-4.3 in place, 3.1-5.2 copied)."""
+GATHER = 2.0
+"""A scattered row of 256 numbers costs so many rows read in a row (measured 1.1-1.9; copied together first 2.1-3.2)."""
 RUN_BYTES = 64 << 10
 """What beginning a run costs beside its bytes (measured: 2 µs, in which 58 kB are read)."""
 QUERIES = 8
@@ -35,7 +35,7 @@ class Plan:
 
     Attributes:
         route: ``all`` reads every row exactly and drops those that do not pass; ``scan`` reads the runs as they lie;
-            ``gather`` copies scattered rows together first; ``ann`` asks the approximate index.
+            ``gather`` reads single rows where they lie; ``ann`` asks the approximate index.
         rows: which rows pass; None where all do.
         reasons: sentences with the numbers that decided.
         exact: the cheapest exact route, for where the approximate one does not suffice.

@@ -55,7 +55,7 @@ GPU_PRODUCTS = 10_000_000
 _TURNED = (1, 2, 4, 8)
 """Lengths for which FAISS turns eight rows at a time and rounds the last few rows of an array otherwise."""
 SHORT_RUN = 8
-"""Runs of fewer rows on average are copied together before they are compared."""
+"""Runs of fewer rows on average are read row by row."""
 
 
 @functools.cache
@@ -162,7 +162,7 @@ class VectorIndex:
             k: how many; fewer come back when fewer are allowed.
             among: which rows may be answered.
             route: how they are read, which changes no answer: compare ``all`` rows and drop the others, ``scan`` runs
-                as they lie, or ``gather`` rows together first; by default by the length of the runs.
+                as they lie, or ``gather`` single rows; by default by the length of the runs.
 
         Returns:
             (M,) row numbers and (M,) float32 products, M <= k.
@@ -176,13 +176,10 @@ class VectorIndex:
                 scores = inner_products(queries, array)[rows]
                 best = best_rows(scores, k)
                 return rows[best], scores[best]
-            scores = np.empty(len(rows), dtype=np.float32)
             if route == "gather" or (route is None and len(among.runs) * SHORT_RUN > len(rows)):
-                for start in range(0, len(rows), 8192):
-                    part = slice(start, start + 8192)
-                    scores[part] = inner_products(queries, array[rows[part]])
+                scores = inner_products(queries, array, rows)
             else:
-                at = 0
+                scores, at = np.empty(len(rows), dtype=np.float32), 0
                 for start, stop in among.runs.tolist():
                     scores[at : at + stop - start] = inner_products(queries, array[start:stop])
                     at += stop - start
@@ -226,30 +223,46 @@ def _whole_blocks(faiss: Any) -> Iterator[None]:
         settings.distance_compute_blas_threshold, settings.distance_compute_blas_database_bs = before
 
 
-def inner_products(queries: Vectors, rows: Vectors) -> Vectors:
-    """The largest inner product of each of (n, D) rows with any of (Q, D) queries.
+def inner_products(queries: Vectors, rows: Vectors, chosen: Rows | None = None) -> Vectors:
+    """The largest inner product of each of (N, D) rows, or of the chosen ones, with any of (Q, D) queries.
+
+    Chosen rows are read where they lie: copying them together first took half as long again and more.
+
+    Args:
+        queries: (Q, D) float32.
+        rows: (N, D) float32, one after the other in memory.
+        chosen: (n,) numbers of those that are asked for; None for all.
 
     Returns:
         (n,) float32; each row's bits depend on that row and the queries alone.
     """
     faiss = import_faiss()
+    dim = rows.shape[1]
+    if chosen is not None and dim in _TURNED:
+        rows, chosen = rows[chosen], None
+    count = len(rows) if chosen is None else len(chosen)
     best: Vectors | None = None
     pointer = faiss.swig_ptr
     for query in np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32):
-        out = np.empty(len(rows), dtype=np.float32)
+        out = np.empty(count, dtype=np.float32)
 
         def multiply(start: int, stop: int, query: Vectors = query, out: Vectors = out) -> None:
-            part, some = rows[start:stop], out[start:stop]
-            if rows.shape[1] in _TURNED:
-                some[:] = (part * query).sum(axis=1, dtype=np.float32)
+            some = out[start:stop]
+            if chosen is not None:
+                numbers = chosen[start:stop]
+                faiss.fvec_inner_products_by_idx(
+                    pointer(some), pointer(query), pointer(rows), pointer(numbers), dim, 1, len(some)
+                )
+            elif dim in _TURNED:
+                some[:] = (rows[start:stop] * query).sum(axis=1, dtype=np.float32)
             else:
-                faiss.fvec_inner_products_ny(pointer(some), pointer(query), pointer(part), rows.shape[1], len(part))
+                faiss.fvec_inner_products_ny(pointer(some), pointer(query), pointer(rows[start:stop]), dim, len(some))
 
-        if rows.nbytes >= SHARED_BYTES:
-            edges = np.linspace(0, len(rows), _THREADS + 1).astype(int).tolist()
+        if 4 * dim * count >= SHARED_BYTES:
+            edges = np.linspace(0, count, _THREADS + 1).astype(int).tolist()
             list(_pool().map(multiply, edges[:-1], edges[1:]))
-        elif len(rows):
-            multiply(0, len(rows))
+        elif count:
+            multiply(0, count)
         best = out if best is None else np.maximum(best, out)
     return np.empty(0, dtype=np.float32) if best is None else best
 

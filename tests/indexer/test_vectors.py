@@ -10,7 +10,7 @@ import pytest
 
 from indexer.planner import Route
 from indexer.rowset import RowSet
-from indexer.vectors import VectorIndex, write_vectors
+from indexer.vectors import VectorIndex, inner_products, write_vectors
 
 COUNT, DIM = 5000, 24
 
@@ -100,5 +100,18 @@ def test_many_rows_are_read_by_all_cores_with_the_same_bits(
     index: VectorIndex, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = index.scores(rows[5:7])
+    some = RowSet.from_rows(np.arange(0, COUNT, 3))
+    found = index.search(rows[5:7], 100, among=some, route="gather")
     monkeypatch.setattr("indexer.vectors.SHARED_BYTES", 1)
     np.testing.assert_array_equal(index.scores(rows[5:7]), alone)
+    for now, before in zip(index.search(rows[5:7], 100, among=some, route="gather"), found, strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 8, 33, 256])
+def test_single_rows_have_the_bits_of_rows_in_a_run(dim: int) -> None:
+    rng = np.random.default_rng(dim)
+    rows, queries = (rng.normal(size=(n, dim)).astype(np.float32) for n in (301, 2))
+    chosen = np.array([3, 4, 5, 77, 300], dtype=np.int64)
+    np.testing.assert_array_equal(inner_products(queries, rows, chosen), inner_products(queries, rows)[chosen])
+    assert inner_products(queries, rows, chosen[:0]).shape == (0,)
