@@ -136,6 +136,7 @@ def resume_job(
     progress: Report | None = None,
     pair: EncoderPair | None = None,
     engine: Callable[[EncoderPair], Engine] = Inline,
+    device: str = "cpu",
 ) -> Manifest:
     """Go on with the unfinished job of an index, whatever began it.
 
@@ -144,13 +145,14 @@ def resume_job(
         progress: called after every shard.
         pair: the encoders, when they are loaded already; by default those of the job.
         engine: makes the engine that makes the shards.
+        device: where the encoders of the job are loaded.
 
     Raises:
         IndexStoreError: nothing is unfinished, or the checkpoint has changed since.
     """
     index = Path(path)
     job = Job.read(index)
-    encoders = pair or load_encoder(job.checkpoint["name"], "pair")
+    encoders = pair or load_encoder(job.checkpoint["name"], "pair", device)
     if encoders.fingerprint != job.checkpoint["fingerprint"]:
         raise IndexStoreError(
             f"The job of {index} was begun with {job.checkpoint['name']} ({job.checkpoint['fingerprint'][:12]}), which "

@@ -54,15 +54,20 @@ class EncoderPair(LocationEncoder, Protocol):
 Part = Literal["location", "pair"]
 
 
-def load_encoder(name: str, part: Part) -> EncoderPair:
+def load_encoder(name: str, part: Part, device: str = "cpu") -> EncoderPair:
     """Load a checkpoint by name. With ``part="location"`` the result embeds no images, and no image encoder is built.
 
+    Args:
+        name: of the checkpoint, or its file.
+        part: what is needed of it.
+        device: "cpu", "cuda", "cuda:1", "mps".
+
     Raises:
-        CheckpointError: it is unknown, missing or damaged.
+        CheckpointError: it is unknown, missing or damaged, or there is no such device.
     """
     from model import load  # imports torch, about two seconds
 
-    return load(name, part=part)
+    return load(name, part=part, device=device)
 
 
 def default_view(kind: str, views: tuple[str, ...]) -> str:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from app.commands.index_engine import (
+    AddressOption,
+    DeviceOption,
+    EngineName,
+    EngineOption,
+    GpusOption,
+    WorkersOption,
+    make_engine,
+    own_device,
+)
+from app.commands.index_report import bar, print_status, resumable, tell_done
 from app.commands.index_store import StoreName, StoreOption, UriOption, milvus_address, send_to_milvus
-
-if TYPE_CHECKING:
-    from indexer.encoder import EncoderPair
-    from indexer.engines import Engine
-    from indexer.progress import Progress
-    from indexer.snapshot import Manifest
 
 app = typer.Typer(help="Build, change, look at and verify the index.", no_args_is_help=True)
 
@@ -36,16 +40,6 @@ NameOption = Annotated[
 ColumnOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Column of that meaning.", show_default="found by its name")
 ]
-WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes of a pool or tasks at a time.")]
-AddressOption = Annotated[str | None, typer.Option(help="Of a Ray cluster.", show_default="one on this machine")]
-
-
-class EngineName(StrEnum):
-    """Where shards are made."""
-
-    inline = "inline"
-    pool = "pool"
-    ray = "ray"
 
 
 class Method(StrEnum):
@@ -59,7 +53,6 @@ class Method(StrEnum):
 
 
 METHOD_HELP = "How rows are searched: exactly (flat), or by lists whose recall is measured."
-EngineOption = Annotated[EngineName, typer.Option(help="Make shards in this process, in several, or on Ray.")]
 
 
 @app.command(
@@ -83,6 +76,8 @@ def build(
     engine: EngineOption = EngineName.inline,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    gpus: GpusOption = None,
+    device: DeviceOption = "cpu",
     name: NameOption = None,
     store: StoreOption = StoreName.local,
     uri: UriOption = None,
@@ -95,8 +90,9 @@ def build(
     from indexer.sources import BLUE_MARBLE
 
     place, there = path or default_index_path(), milvus_address(store, uri)
-    pair = load_encoder(checkpoint, "pair")
-    with _resumable(place), _bar() as show:
+    pair = load_encoder(checkpoint, "pair", own_device(engine, device))
+    make = partial(make_engine, engine, workers=workers, address=address, gpus=gpus, device=device)
+    with resumable(place), bar() as show:
         manifest = build_index(
             place,
             pair=pair,
@@ -108,13 +104,13 @@ def build(
             fine_resolution=fine_resolution,
             dense=dense,
             method=method.value,
-            engine=_engine(engine, workers, address, pair),
+            engine=make(pair),
             name=name,
             force=force,
         )
     if there is not None:
         typer.echo(f"{send_to_milvus(place, there, name=name)}: there.", err=True)
-    _done(place, manifest, as_json=as_json)
+    tell_done(place, manifest, as_json=as_json)
 
 
 @app.command(epilog="Example: samewhere index add --source s2-sample")
@@ -124,6 +120,8 @@ def add(
     engine: EngineOption = EngineName.inline,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    gpus: GpusOption = None,
+    device: DeviceOption = "cpu",
     name: NameOption = None,
     store: StoreOption = StoreName.local,
     uri: UriOption = None,
@@ -137,14 +135,20 @@ def add(
 
     place, there = path or default_index_path(), milvus_address(store, uri)
     standing = Manifest.read(current_snapshot(place, name), index=place)
-    pair = load_encoder(standing.checkpoint["name"], "pair")
-    with _resumable(place), _bar() as show:
+    pair = load_encoder(standing.checkpoint["name"], "pair", own_device(engine, device))
+    make = partial(make_engine, engine, workers=workers, address=address, gpus=gpus, device=device)
+    with resumable(place), bar() as show:
         manifest = add_sources(
-            place, source, pair=pair, progress=show, engine=_engine(engine, workers, address, pair), name=name
+            place,
+            source,
+            pair=pair,
+            progress=show,
+            engine=make(pair),
+            name=name,
         )
     if there is not None:
         typer.echo(f"{send_to_milvus(place, there, name=name)}: there.", err=True)
-    _done(place, manifest, as_json=as_json)
+    tell_done(place, manifest, as_json=as_json)
 
 
 @app.command(epilog="Example: samewhere index resume --path ./world")
@@ -153,6 +157,8 @@ def resume(
     engine: EngineOption = EngineName.inline,
     workers: WorkersOption = None,
     address: AddressOption = None,
+    gpus: GpusOption = None,
+    device: DeviceOption = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a build or an addition that was ended before its time."""
@@ -160,9 +166,15 @@ def resume(
     from indexer.build import resume_job
 
     place = path or default_index_path()
-    with _resumable(place), _bar() as show:
-        manifest = resume_job(place, progress=show, engine=lambda pair: _engine(engine, workers, address, pair))
-    _done(place, manifest, as_json=as_json)
+    make = partial(make_engine, engine, workers=workers, address=address, gpus=gpus, device=device)
+    with resumable(place), bar() as show:
+        manifest = resume_job(
+            place,
+            progress=show,
+            engine=make,
+            device=own_device(engine, device),
+        )
+    tell_done(place, manifest, as_json=as_json)
 
 
 @app.command(epilog="Example: samewhere index status --json")
@@ -190,7 +202,7 @@ def status(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _print_status(found)
+        print_status(found)
     if found["state"] != "ready":
         raise typer.Exit(1)
 
@@ -260,7 +272,7 @@ def rm(
         compare=tuple(Compare.parse(text) for text in where or []),
     )
     manifest = remove_rows(place, chosen, kinds=("cells", "tiles") if cells else ("tiles",), name=name, force=force)
-    _done(place, manifest, as_json=as_json)
+    tell_done(place, manifest, as_json=as_json)
 
 
 @app.command(epilog="Example: samewhere index compact --method ivf-rabitq")
@@ -276,7 +288,9 @@ def compact(
     from indexer.manage import compact as write_anew
 
     place = path or default_index_path()
-    _done(place, write_anew(place, method=method.value if method else None, name=name, force=force), as_json=as_json)
+    tell_done(
+        place, write_anew(place, method=method.value if method else None, name=name, force=force), as_json=as_json
+    )
 
 
 @app.command(epilog="Example: samewhere index gc")
@@ -382,7 +396,7 @@ def import_(
         lonlat=(lon.strip(), lat.strip()) if lonlat_columns else None,
         geometry=geometry_column,
     )
-    _done(place, import_gallery(place, files, name=name, model=model, columns=columns), as_json=as_json)
+    tell_done(place, import_gallery(place, files, name=name, model=model, columns=columns), as_json=as_json)
 
 
 @app.command(epilog="Example: samewhere index push s3://bucket/world, or milvus://host:19530")
@@ -399,114 +413,3 @@ def push(
         return
 
     typer.echo(f"{upload(path or default_index_path(), url)}: there.")
-
-
-def _engine(chosen: EngineName, workers: int | None, address: str | None, pair: EncoderPair) -> Engine:
-    """The engine that the options name."""
-    import os
-    from functools import partial
-
-    from indexer.encoder import load_encoder
-    from indexer.engines import Inline, Pool, Ray
-
-    if chosen == EngineName.inline:
-        if workers is not None or address is not None:
-            raise typer.BadParameter("--workers and --address need --engine pool or ray.")
-        return Inline(pair)
-    many = workers or os.cpu_count() or 1
-    load = partial(load_encoder, pair.name, "pair")
-    if chosen == EngineName.pool:
-        if address is not None:
-            raise typer.BadParameter("--address needs --engine ray.")
-        return Pool(load, pair.fingerprint, many)
-    return Ray(load, pair.fingerprint, many, address)
-
-
-@contextmanager
-def _resumable(place: Path) -> Iterator[None]:
-    """Say how to go on when the user ends the job."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        from indexer import default_index_path
-
-        where = "" if place == default_index_path() else f" --path {place}"
-        typer.echo(f"\nStopped. What was made is kept: `samewhere index resume{where}` goes on from here.", err=True)
-        raise
-
-
-def _done(place: Path, manifest: Manifest, *, as_json: bool) -> None:
-    """Say what stands now. Exit 1 if some rows could not be made."""
-    if as_json:
-        typer.echo(json.dumps(asdict(manifest) | {"path": str(place)}, indent=2))
-    else:
-        typer.echo(f"{place}: {manifest.counts['cells']:,} cells and {manifest.counts['tiles']:,} tiles, ready.")
-    for row, reason in manifest.failed[:10]:
-        typer.echo(f"Left out {row}: {reason}", err=True)
-    if len(manifest.failed) > 10:
-        typer.echo(f"… and {len(manifest.failed) - 10:,} more; --json lists them all.", err=True)
-    if manifest.failed:
-        raise typer.Exit(1)
-
-
-def _print_status(found: dict[str, Any]) -> None:
-    manifest, building = found["manifest"], found["building"]
-    if manifest:
-        checkpoint, counts = manifest["checkpoint"], manifest["counts"]
-        ways = ", ".join(f"{kind} {_way(settings)}" for kind, settings in manifest["search"].items())
-        sources = ", ".join(f"{name} {rows:,}" for name, rows in manifest["sources"].items())
-        typer.echo(
-            f"{found['path']}: ready.\n"
-            f"  rows        {counts['cells']:,} cells, {counts['tiles']:,} tiles, {found['bytes'] / 1e6:.0f} MB\n"
-            f"  tiles from  {sources or 'nowhere'}\n"
-            f"  checkpoint  {checkpoint['name']} ({checkpoint['fingerprint'][:12]})\n"
-            f"  search      {ways}\n"
-            f"  built       {manifest['created']}, fingerprint {manifest['fingerprint'][:12]}"
-        )
-    else:
-        typer.echo(found["problem"])
-    if len(found["names"]) > 1:
-        typer.echo(f"  kept as     {', '.join(name or '(default)' for name in found['names'])}")
-    if building:
-        typer.echo(f"  unfinished  {building['shards_done']} of {building['shards']} shards of a new build are made")
-        typer.echo(f"  job         {_job_text(building)}")
-
-
-def _job_text(building: dict[str, Any]) -> str:
-    """Whether a job runs, how far it is, how fast, and how long it will still take."""
-    now = building["progress"] or {}
-    words = ["running" if building["running"] else "not running; `samewhere index resume` goes on"]
-    if now:
-        words.append(f"{now['done']:,} of {now['total']:,} rows")
-        words += [f"{now['rate']:,.0f} rows a second"] if now.get("rate") else []
-        left = now.get("remaining_s")
-        words += [f"{left:,.0f} s left"] if building["running"] and left is not None else []
-        words += [f"{now['failed']:,} rows failed"] if now.get("failed") else []
-    return ", ".join(words)
-
-
-def _way(settings: dict[str, Any]) -> str:
-    """How one kind of rows is searched, with the least recall of its views."""
-    if settings["method"] == "flat":
-        return "exact"
-    recall = min(view["recall"] for view in settings["views"].values())
-    return f"{settings['method']} (recall@10 {recall:.3f}, {settings['bytes']:.0f} bytes a row)"
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    """A progress bar on standard error that shows the stage, the rate and the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[detail]}"))
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("prepare", total=1.0, detail="")
-
-        def show(now: Progress) -> None:
-            left = "" if now.remaining_s is None else f", {now.remaining_s:.0f} s left"
-            detail = f"{now.done:,} of {now.total:,} rows, {now.rate or 0:,.0f} a second{left}"
-            bar.update(task, completed=now.fraction, description=now.stage, detail=detail)
-
-        yield show

@@ -38,7 +38,7 @@ def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAMEWHERE_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "120")
     for module in ("indexer.encoder", "indexer.search"):
-        monkeypatch.setattr(f"{module}.load_encoder", lambda name, part: StandInPair(name))
+        monkeypatch.setattr(f"{module}.load_encoder", lambda name, part, device="cpu": StandInPair(name))
 
 
 @pytest.fixture
