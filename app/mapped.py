@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.field_image import Legend, data_url, draw_values
-from app.predictions import add_columns, write_map, write_table
+from app.predictions import about_of, add_columns, write_map, write_table
 from app.regions import cell_places, cell_vectors, paint
 from data.errors import HeadError, TableError
 from data.geo import BBox, Floats, cell_to_hex
@@ -122,7 +122,7 @@ def geotiff(predictor: Predictor, *, progress: Callable[[float, str], None] | No
     return _written(
         ".tif",
         lambda out: write_map(
-            out, predictor, WORLD, MAP_STEP_DEG, level=LEVEL, about=about(predictor), progress=progress
+            out, predictor, WORLD, MAP_STEP_DEG, level=LEVEL, about=about_of(predictor, LEVEL), progress=progress
         ),
     )
 
@@ -133,21 +133,7 @@ def parquet(index: SearchIndex, predictor: Predictor, found: Prediction) -> byte
     ids = pa.array(cell_to_hex(index.cells()["id"].to_numpy()))
     table = pa.table({"id": ids, "lon": lonlat[:, 0], "lat": lonlat[:, 1]})
     filled = add_columns(table, predictor, found)
-    return _written(".parquet", lambda out: write_table(out, filled, lonlat, about(predictor)))
-
-
-def about(predictor: Predictor) -> dict[str, Any]:
-    """What made a prediction, for files."""
-    variable = predictor.variable
-    return {
-        "variable": variable.name,
-        "title": variable.title,
-        "unit": variable.unit,
-        "head": predictor.method,
-        "level": LEVEL,
-        "score_random_places": round(predictor.random.score, 4),
-        "score_held_out_blocks": round(predictor.blocks.score, 4),
-    }
+    return _written(".parquet", lambda out: write_table(out, filled, lonlat, about_of(predictor, LEVEL)))
 
 
 def read_upload(content: bytes) -> Points:

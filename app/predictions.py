@@ -38,6 +38,23 @@ MOST_PIXELS = 50_000_000
 NODATA = -9999.0
 
 
+def about_of(predictor: Predictor, level: float) -> dict[str, Any]:
+    """What made a prediction, for files and JSON: one name for each figure, wherever it is written."""
+    variable = predictor.variable
+    return {
+        "variable": variable.name,
+        "title": variable.title,
+        "unit": variable.unit,
+        "kind": variable.kind,
+        "head": predictor.method,
+        "checkpoint": predictor.checkpoint,
+        "fingerprint": predictor.fingerprint,
+        "level": level,
+        **{f"score_{check.split}": round(check.score, 4) for check in predictor.checks},
+        **{f"coverage_{check.split}": round(check.coverage, 4) for check in predictor.checks},
+    }
+
+
 def columns_of(predictor: Predictor, found: Prediction) -> dict[str, pa.Array]:
     """The columns that a prediction adds to a table, by name."""
     name = predictor.variable.name

@@ -27,14 +27,12 @@ from numpy.typing import NDArray
 from data import atlas
 from data.errors import CoordinateError, QueryError
 from data.geo import EARTH_RADIUS_KM, Floats, cell_key, hex_to_cell, key_range, unit_vectors
-from indexer.encoder import Vectors
 from indexer.rowset import RowSet
 from indexer.vectors import Rows
 from indexer.where import Compare, Where
 from indexer.zones import Zones, ascending, conditions
 
 Mask = NDArray[np.bool_]
-Search = Callable[[int], tuple[Rows, Vectors]]
 
 _OFFLINE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 _KEPT_ANSWERS, _KEPT_BYTES = 64, 32 << 20
@@ -336,26 +334,3 @@ def pick_spaced(lonlat: Floats, k: int, spacing_km: float) -> Rows:
         start += step + 1
         free[start:] &= points[start:] @ points[chosen[-1]] <= limit
     return np.array(chosen, dtype=np.int64)
-
-
-def search_spaced(search: Search, lonlat: Floats, k: int, *, spacing_km: float) -> tuple[Rows, Vectors]:
-    """The k best rows, at least ``spacing_km`` apart.
-
-    Looks down a ranking that grows until k are found or no row is left. A choice depends only on better rows, so what a
-    longer ranking would choose first is what the shorter one chose: the answer is that of the full ranking.
-
-    Args:
-        search: gives the n best rows and their scores; fewer when no more are allowed.
-        lonlat: (N, 2) degrees of all rows.
-        k: how many hits.
-        spacing_km: kilometres between any two hits.
-    """
-    if spacing_km <= 0:
-        return search(k)
-    wanted = 64 * k
-    while True:
-        rows, scores = search(wanted)
-        chosen = pick_spaced(lonlat[rows], k, spacing_km)
-        if len(chosen) == k or len(rows) < wanted:
-            return rows[chosen], scores[chosen]
-        wanted *= 8

@@ -24,8 +24,9 @@ from data.tasks import Task, known, targets
 from model.encoder import EncoderPair, Vectors
 from model.folds import SPLITS, Fold, Split, can_split, make_folds, repeats
 from model.heads import r2
+from model.knn import choose_knn
 from model.mlp_head import fit_mlp
-from model.nearest import AllPairs, choose_knn
+from model.nearest import AllPairs
 from model.ridge import Spectrum
 from model.validate import macro_f1
 

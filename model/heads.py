@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from data.errors import HeadError
 from model.conformal import LEVEL, LOCAL, Intervals, Sets, upper_quantile
-from model.knn import COUNTS, Knn, fit_knn
+from model.knn import COUNTS, Knn, choose_knn
 from model.mlp_head import Mlp, fit_mlp
 from model.neighbours import Near, Neighbours
 from model.ridge import Ridge, fit_ridge
@@ -204,7 +204,8 @@ def fit_head(
     core: Ridge | Knn | Mlp
     facts: dict[str, Any]
     if head == "knn":
-        core, left_out = fit_knn(numbers, len(classes), near)
+        core = choose_knn(numbers, len(classes), near)
+        left_out = core(near)
         facts = {"k": core.k, "weights": "distance" if core.by_distance else "uniform"}
     elif head == "ridge":
         wanted = numbers[:, None]

@@ -52,7 +52,7 @@ class Knn:
         return np.asarray(np.log((1 - DOUBT) * votes + DOUBT * self.shares), dtype=np.float64)
 
 
-def fit_knn(targets: Floats, classes: int, near: Near) -> tuple[Knn, Floats]:
+def choose_knn(targets: Floats, classes: int, near: Near) -> Knn:
     """Choose k and the weights by least leave-one-out error (squared; or the negative log-likelihood of the classes).
 
     Args:
@@ -60,21 +60,24 @@ def fit_knn(targets: Floats, classes: int, near: Near) -> tuple[Knn, Floats]:
         classes: how many; 0 for values.
         near: the nearest other places of each.
 
-    Returns:
-        The head, and (n, 1) or (n, C) its outputs for each place when that place is left out.
+    Raises:
+        ValueError: there is no other place.
     """
-    shares = np.bincount(targets.astype(np.int64), minlength=classes) / len(targets) if classes else np.empty(0)
-    best: tuple[float, Knn, Floats] | None = None
-    for k in sorted({min(count, near.row.shape[1]) for count in COUNTS}):
-        for by_distance in (True, False):
-            head = Knn(targets, np.asarray(shares, dtype=np.float64), k, by_distance)
-            left_out = head(near)
-            if classes:
-                error = float(-left_out[np.arange(len(targets)), targets.astype(np.int64)].mean())
-            else:
-                error = float(((left_out[:, 0] - targets) ** 2).mean())
-            if best is None or error < best[0]:
-                best = error, head, left_out
-    if best is None:
+    if not near.row.shape[1]:
         raise ValueError("there is no neighbour")
-    return best[1], best[2]
+    shares = np.bincount(targets.astype(np.int64), minlength=classes) / len(targets) if classes else np.empty(0)
+    neighbour = targets[near.row]  # (n, k)
+    if classes:
+        neighbour = (neighbour == targets[:, None]).astype(np.float64)
+    best = float("inf"), 0, False
+    for by_distance in (True, False):
+        weight = 1 / (near.distance**2 + SMALLEST) if by_distance else np.ones_like(near.distance)
+        mean = np.cumsum(weight * neighbour, axis=1) / np.cumsum(weight, axis=1)
+        for k in sorted({min(count, near.row.shape[1]) for count in COUNTS}):
+            if classes:
+                chance = (1 - DOUBT) * mean[:, k - 1] + DOUBT * shares[targets.astype(np.int64)]
+                error = float(-np.log(chance).mean())
+            else:
+                error = float(((mean[:, k - 1] - targets) ** 2).mean())
+            best = min(best, (error, k, by_distance), key=lambda tried: tried[0])
+    return Knn(targets, np.asarray(shares, dtype=np.float64), best[1], best[2])

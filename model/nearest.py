@@ -1,4 +1,4 @@
-"""Neighbours for many folds of the same places, and the choice of a nearest-neighbour head among them.
+"""Neighbours for many folds of the same places.
 
 Owns one table of neighbours of all places, found once, from which the neighbours within any training set are read off.
 Gives the same answers as searching each training set anew (``model.neighbours``), in a hundredth of the time.
@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.geo import Floats
 from model.encoder import Vectors
-from model.knn import COUNTS, DOUBT, SMALLEST, Knn
+from model.knn import COUNTS
 from model.neighbours import Near, Neighbours
 
 KEPT = 192
@@ -59,34 +58,3 @@ class AllPairs:
             row[short] = np.take_along_axis(found.row, keep, axis=1)
             distance[short] = np.take_along_axis(found.distance, keep, axis=1)
         return Near(distance, row)
-
-
-def choose_knn(targets: Floats, classes: int, near: Near) -> Knn:
-    """The head that ``model.knn.fit_knn`` chooses, without its left-out outputs.
-
-    Args:
-        targets: (n,) values, or the classes' numbers.
-        classes: how many; 0 for values.
-        near: the nearest other places of each.
-
-    Raises:
-        ValueError: there is no other place.
-    """
-    if not near.row.shape[1]:
-        raise ValueError("there is no neighbour")
-    shares = np.bincount(targets.astype(np.int64), minlength=classes) / len(targets) if classes else np.empty(0)
-    neighbour = targets[near.row]  # (n, k)
-    if classes:
-        neighbour = (neighbour == targets[:, None]).astype(np.float64)
-    best = float("inf"), 0, False
-    for by_distance in (True, False):
-        weight = 1 / (near.distance**2 + SMALLEST) if by_distance else np.ones_like(near.distance)
-        mean = np.cumsum(weight * neighbour, axis=1) / np.cumsum(weight, axis=1)
-        for k in sorted({min(count, near.row.shape[1]) for count in COUNTS}):
-            if classes:
-                chance = (1 - DOUBT) * mean[:, k - 1] + DOUBT * shares[targets.astype(np.int64)]
-                error = float(-np.log(chance).mean())
-            else:
-                error = float(((mean[:, k - 1] - targets) ** 2).mean())
-            best = min(best, (error, k, by_distance), key=lambda tried: tried[0])
-    return Knn(targets, np.asarray(shares, dtype=np.float64), best[1], best[2])

@@ -96,6 +96,8 @@ class Predictor:
         method: which kind of head does it: knn, ridge or mlp.
         checks: how it did on held-out places: on random ones, then in held-out blocks.
         saved: the head and all that is known of it.
+        checkpoint: name of the pair it belongs to.
+        fingerprint: of that pair.
     """
 
     def __init__(self, saved: Saved, pair: EncoderPair) -> None:
@@ -110,6 +112,7 @@ class Predictor:
         self.saved, self._pair = saved, pair
         self.method = saved.head.method
         self.checks = saved.checks
+        self.checkpoint, self.fingerprint = pair.name, pair.fingerprint
         task = _task(saved.name) if saved.about.get("builtin") else None
         self._inverse = task.inverse if task else identity
         self.variable = Variable(

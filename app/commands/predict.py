@@ -62,7 +62,7 @@ def predict(
         raise typer.BadParameter("give --variable, or --list to see what there is.")
     if sum(given is not None for given in (at, points, index, bbox)) != 1:
         raise typer.BadParameter("give exactly one of --at, --points, --index and --bbox.")
-    from app.predictions import MAPS, TABLES, check_out, write_map, write_table
+    from app.predictions import MAPS, TABLES, about_of, check_out, write_map, write_table
     from data.geo import BBox
 
     if out is not None:
@@ -74,7 +74,7 @@ def predict(
     pair = _pair(checkpoint)
     with progress_line() as tell:
         predictor = _load(variable, pair, tell, refit=refit)
-        about = _about(predictor, pair, level)
+        about = about_of(predictor, level)
         if box is not None and out is not None:
             _need_no_columns(predictor)
             size = write_map(out, predictor, box, step_deg, level=level, about=about, progress=tell)
@@ -170,23 +170,6 @@ def _features(read: Any, predictor: Predictor) -> Any:
             row = int(np.argmax(np.isnan(values))) + 1
             raise TableError(f"{read.name}, column {name!r}, row {row} is empty; the prediction needs it.")
     return np.stack(columns, axis=1)
-
-
-def _about(predictor: Predictor, pair: EncoderPair, level: float) -> dict[str, Any]:
-    """What made a prediction, for files and JSON."""
-    variable = predictor.variable
-    return {
-        "variable": variable.name,
-        "title": variable.title,
-        "unit": variable.unit,
-        "kind": variable.kind,
-        "head": predictor.method,
-        "checkpoint": pair.name,
-        "fingerprint": pair.fingerprint,
-        "level": level,
-        **{f"score_{check.split}": round(check.score, 4) for check in predictor.checks},
-        **{f"coverage_{check.split}": round(check.coverage, 4) for check in predictor.checks},
-    }
 
 
 def _finite(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from data.errors import CoordinateError, QueryError
 from data.geo import BBox, all_cells, cell_key, cell_lonlat, cell_of, cell_parent, cell_to_hex, great_circle_km
 from indexer.rows import make_rows, read_light, write_light
 from indexer.rowset import RowSet
-from indexer.select import RowFilter, pick_spaced, search_spaced
+from indexer.select import RowFilter, pick_spaced
 from indexer.where import Compare, Where
 from indexer.zones import BLOCK, passes
 
@@ -429,18 +429,3 @@ def spaced_by_definition(places: np.ndarray, k: int, km: float) -> list[int]:
 def test_spacing_by_its_definition(seed: int, k: int, km: float) -> None:
     places = np.random.default_rng(seed).uniform([-180, -90], [180, 90], (80, 2))
     assert pick_spaced(places, k, km).tolist() == spaced_by_definition(places, k, km)
-
-
-def test_spaced_search_looks_down_the_whole_ranking() -> None:
-    rng = np.random.default_rng(1)
-    places = np.concatenate([rng.normal(0, 0.01, (3000, 2)), rng.uniform([-180, -90], [180, 90], (50, 2))])
-    scores = np.linspace(1, 0, len(places), dtype=np.float32)
-    asked: list[int] = []
-
-    def search(n: int) -> tuple[np.ndarray, np.ndarray]:
-        asked.append(n)
-        return np.arange(min(n, len(places))), scores[:n]
-
-    rows, found = search_spaced(search, places, 10, spacing_km=300)
-    assert rows.tolist() == spaced_by_definition(places, 10, 300) and np.array_equal(found, scores[rows])
-    assert asked == [640, 5120]
