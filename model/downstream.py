@@ -9,6 +9,7 @@ nothing: what cannot be measured (countries of a continent never seen) is NaN.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from model.knn import choose_knn
 from model.mlp_head import fit_mlp
 from model.nearest import AllPairs
 from model.ridge import Spectrum
+from model.score_log import ScoreLog, digest
 from model.validate import macro_f1
 
 POINTS = 12_000
@@ -157,6 +159,7 @@ def evaluate_downstream(
     splits: Sequence[Split] = SPLITS,
     seeds: int = 10,
     progress: Callable[[str, int], None] | None = None,
+    log: ScoreLog | None = None,
 ) -> list[Score]:
     """Measure everything.
 
@@ -167,6 +170,7 @@ def evaluate_downstream(
         splits: any of ``model.folds.SPLITS``.
         seeds: how many, from 0.
         progress: told what is being done and how many of :func:`steps` are.
+        log: what stands in it is not done again, and what is done is put into it.
 
     Returns:
         One score for each encoder, head, problem, split, seed and part.
@@ -176,14 +180,20 @@ def evaluate_downstream(
     for encoder in encoders:
         for group in _groups(problems):
             vectors = scaled(encoder.encode_location(group[0].lonlat))
-            pairs = AllPairs(vectors) if "knn" in heads else None
+            pairs = functools.cache(functools.partial(AllPairs, vectors))
             for head, split in ((head, split) for head in heads for split in splits):
                 asked = [problem for problem in group if split in problem.splits]
                 for seed in range(repeats(split, head, seeds)):
                     if progress:
                         progress(f"{encoder.name}, {head}, {split}", done)
                     if asked:
-                        scores += _one_seed(encoder.name, vectors, asked, head, split, seed, pairs)
+                        step = encoder.name, head, split, seed, digest(asked)
+                        found = log.find(step, vectors) if log else None
+                        if found is None:
+                            found = _one_seed(encoder.name, vectors, asked, head, split, seed, pairs)
+                            if log:
+                                log.add(step, vectors, found)
+                        scores += found
                     done += 1
     return scores
 
@@ -215,7 +225,7 @@ def _one_seed(
     head: str,
     split: Split,
     seed: int,
-    pairs: AllPairs | None,
+    pairs: Callable[[], AllPairs],
 ) -> list[Score]:
     """All folds of one seed."""
     folds = make_folds(split, problems[0].lonlat, seed=seed)
@@ -237,11 +247,11 @@ def _one_seed(
     return scores
 
 
-def _shared(head: str, vectors: Vectors, fold: Fold, pairs: AllPairs | None) -> Any:
+def _shared(head: str, vectors: Vectors, fold: Fold, pairs: Callable[[], AllPairs]) -> Any:
     """What all tasks of a fold have in common."""
     if head == "ridge":
         return Spectrum(vectors[fold.train])
-    return pairs.within(fold.train, fold.test) if pairs is not None and head == "knn" else None
+    return pairs().within(fold.train, fold.test) if head == "knn" else None
 
 
 def _predict(head: str, shared: Any, vectors: Vectors, problem: Problem, fold: Fold, seed: int) -> NDArray[Any]:

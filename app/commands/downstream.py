@@ -25,6 +25,8 @@ Example: samewhere evaluate downstream --encoder blue-marble-l40:smooth --encode
 Example: samewhere evaluate downstream --paper folder-with-the-papers-files --encoder all
 """
 
+SCORES = "scores.jsonl"
+
 
 class HeadName(StrEnum):
     """What is fitted."""
@@ -66,7 +68,12 @@ def downstream(
         typer.Option(metavar="DIR", help="Folder with the paper's data sets: those that are there are tasks too."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write downstream.md, .csv, .json and .png there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write downstream.md, .csv, .json and .png there. scores.jsonl grows there meanwhile; what stands "
+            "in it is not measured again.",
+        ),
     ] = None,
     into: Annotated[
         Path | None,
@@ -81,6 +88,7 @@ def downstream(
     from model.encoders import own_names
     from model.folds import SPLITS
     from model.published import read_published
+    from model.score_log import ScoreLog
     from model.tables import summarise
 
     started = time.monotonic()
@@ -88,8 +96,11 @@ def downstream(
     encoders = _encoders(encoder, checkpoint)
     heads = [name.value for name in head or [HeadName.ridge]]
     splits = [entry for entry in SPLITS if split is None or entry in [name.value for name in split]]
+    log = ScoreLog(out / SCORES) if out is not None else None
     with _bar(steps(len(encoders), problems, heads, splits, seeds)) as tell:
-        scores = evaluate_downstream(encoders, problems, heads=heads, splits=splits, seeds=seeds, progress=tell)
+        scores = evaluate_downstream(
+            encoders, problems, heads=heads, splits=splits, seeds=seeds, progress=tell, log=log
+        )
     rows, own = summarise(scores), own_names(encoders)
     published = read_published(paper) if paper else []
     tables = as_markdown(rows, problems, own=own, published=published)

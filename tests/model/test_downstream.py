@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from data import atlas
 from data.errors import HeadError, QueryError
 from data.geo import unit_vectors
 from data.paper_sets import find_set
 from data.tasks import TASKS, find_task, known, targets
-from model import load, mlp_head
+from model import downstream, load, mlp_head
 from model.downstream import (
     Problem,
+    Score,
     ViewEncoder,
     atlas_problems,
     evaluate_downstream,
@@ -25,6 +28,7 @@ from model.downstream import (
 from model.folds import make_folds
 from model.published import read_published
 from model.ridge import fit_ridge
+from model.score_log import ScoreLog, digest
 from model.tables import Row, summarise, verdicts
 
 
@@ -194,3 +198,53 @@ def test_a_problem_of_one_class_is_answered_with_it() -> None:
     one = Problem("one", "One", "classification", places, np.full(300, "x"))
     (score,) = evaluate_downstream([SPHERE], [one], splits=["random"], seeds=1)
     assert score.main == score.other == 1
+
+
+class TestScoreLog:
+    """An evaluation that was ended goes on where it stopped."""
+
+    SOME = PROBLEMS[:2]
+
+    def measure(self, encoders, log=None, seeds=2):
+        splits = ("random", "few")
+        return evaluate_downstream(encoders, self.SOME, heads=("ridge", "knn"), splits=splits, seeds=seeds, log=log)
+
+    def test_what_stands_is_not_done_again_and_says_the_same(self, tmp_path, monkeypatch):
+        straight = self.measure([SPHERE, BLIND])
+        path = tmp_path / "new" / "scores.jsonl"
+        assert self.measure([SPHERE], ScoreLog(path), seeds=1) == [
+            score for score in straight if score.encoder == "sphere" and score.seed == 0
+        ]
+        assert self.measure([SPHERE, BLIND], ScoreLog(path)) == straight
+        monkeypatch.setattr(downstream, "_one_seed", None)  # nothing is measured any more
+        assert self.measure([SPHERE, BLIND], ScoreLog(path)) == straight
+
+    def test_other_vectors_places_or_targets_are_measured_anew(self, tmp_path):
+        log = ScoreLog(tmp_path / "scores.jsonl")
+        self.measure([SPHERE], log)
+        turned = Given("sphere", lambda lonlat: unit_vectors(lonlat) * [1, 1, 2])
+        assert self.measure([turned], log) == self.measure([turned])
+        assert digest(self.SOME) != digest([replace(self.SOME[0], target=self.SOME[0].target + 1e-9), self.SOME[1]])
+        assert digest(self.SOME) != digest([replace(self.SOME[0], lonlat=self.SOME[0].lonlat + 1e-9), self.SOME[1]])
+        assert digest(self.SOME) != digest(self.SOME[::-1])
+
+    @given(cut=st.integers(0, 4000), junk=st.binary(max_size=60))
+    @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_a_torn_end_costs_the_steps_behind_it_alone(self, tmp_path, cut, junk):
+        path = tmp_path / "scores.jsonl"
+        path.unlink(missing_ok=True)
+        vectors = noise(np.zeros((30, 2))).astype(np.float32)
+        rows = [Score("a", "knn", "t", "random", seed, "all", 30, seed / 7, float("nan")) for seed in range(8)]
+        steps_ = [("a", "knn", "random", seed, "d") for seed in range(8)]
+        log = ScoreLog(path)
+        for step, row in zip(steps_, rows, strict=True):
+            log.add(step, vectors, [row])
+        whole = path.read_bytes()
+        path.write_bytes(whole[:cut] + junk)
+        finished = whole[: min(cut, len(whole))].count(b"\n")
+        again = ScoreLog(path)
+        for seed, step in enumerate(steps_):
+            found = again.find(step, vectors)
+            assert found is None if seed > finished else seed == finished or repr(found) == repr([rows[seed]])
+        again.add(steps_[7], vectors, [rows[7]])
+        assert repr(ScoreLog(path).find(steps_[7], vectors)) == repr([rows[7]])
