@@ -254,7 +254,7 @@ def test_a_wrong_place_in_a_process_of_its_own() -> None:
 
 def test_an_index_of_a_country_and_of_a_box(run: Run, tmp_path: Path) -> None:
     small = ["--cell-resolution", "3", "--tile-resolution", "2", "--path"]
-    code, out, _ = run("index", "build", *small, str(tmp_path / "two"), "--country", "Chile", "--country", "FJI")
+    code, _, _ = run("index", "build", *small, str(tmp_path / "two"), "--country", "Chile", "--country", "FJI")
     table = SearchIndex.open(tmp_path / "two", pair=StandInPair("blue-marble-l40")).cells()
     every = land_cells(3)
     there = every[np.isin(atlas.country_of(cell_lonlat(every)), ["CHL", "FJI"])]
