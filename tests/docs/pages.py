@@ -28,7 +28,7 @@ LIMIT_S = 120
 _FENCE = re.compile(r"^```(.*)$")
 _NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
 _DECIMAL = re.compile(r"-?\d+(?:,\d{3})*\.\d+")
-_WORD = re.compile(rf"…|{_DECIMAL.pattern}|\d+(?:,\d{{3}})*|[^\s\d…]+")
+_PIECE = re.compile(rf"…|\s+|{_DECIMAL.pattern}|[^\s\d…-]+|\d+|-")
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,12 @@ def run_block(block: Block, folder: Path, environment: Mapping[str, str]) -> tup
 
 def missing_lines(shown: str, output: str) -> list[str]:
     """Lines of a page that its output does not have, or not in this order."""
-    left = [_words(line) for line in output.splitlines()]
+    left = output.splitlines()
     missing = []
     for line in shown.splitlines():
-        wanted = _words(line)
-        if not wanted or wanted == ["…"]:
+        if not line.strip(" …"):
             continue
-        at = next((row for row, given in enumerate(left) if _same(wanted, given)), None)
+        at = next((row for row, given in enumerate(left) if _same(line, given)), None)
         if at is None:
             missing.append(line)
         else:
@@ -127,21 +126,21 @@ def missing_lines(shown: str, output: str) -> list[str]:
     return missing
 
 
-def _words(line: str) -> list[str]:
-    return _WORD.findall(line)
+def _same(shown: str, given: str) -> bool:
+    """Whether a line of output is what a page shows."""
+    pattern, decimals = "", []
+    for piece in _PIECE.findall(shown.strip()):
+        if _DECIMAL.fullmatch(piece):
+            decimals.append(piece)
+            pattern += rf"(?<![\d.])({_DECIMAL.pattern})(?!\d)"
+        elif piece == "…":
+            pattern += ".*"
+        else:
+            pattern += r"\s+" if piece.isspace() else re.escape(piece)
+    found = re.fullmatch(pattern, given.strip())
+    return found is not None and all(map(_near, decimals, found.groups()))
 
 
-def _same(wanted: list[str], given: list[str]) -> bool:
-    """Whether a line is what is shown; ``…`` takes any number of words."""
-    if not wanted:
-        return not given
-    if wanted[0] == "…":
-        return any(_same(wanted[1:], given[start:]) for start in range(len(given) + 1))
-    return bool(given) and _alike(wanted[0], given[0]) and _same(wanted[1:], given[1:])
-
-
-def _alike(wanted: str, given: str) -> bool:
-    if _DECIMAL.fullmatch(wanted) and _DECIMAL.fullmatch(given):
-        one, other = (float(text.replace(",", "")) for text in (wanted, given))
-        return abs(one - other) <= max(0.02, 0.02 * abs(one))
-    return wanted == given
+def _near(one: str, other: str) -> bool:
+    first, second = (float(text.replace(",", "")) for text in (one, other))
+    return abs(first - second) <= max(0.02, 0.02 * abs(first))
