@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from data import atlas
 from data.errors import IndexStoreError
 from data.geo import BBox
 from indexer.ann import check_method
@@ -44,6 +45,8 @@ from indexer.sources import BLUE_MARBLE, BuildParameters, Wanted, open_sources, 
 from indexer.vectors import import_faiss
 
 Report = Callable[[Progress], None]
+WARM_ROWS = 2048
+"""With fewer rows to make nobody reads the time left, and warming up would take longer than they do."""
 
 
 def build_index(
@@ -62,6 +65,7 @@ def build_index(
     name: str | None = None,
     force: bool = False,
     bbox: BBox | None = None,
+    countries: Sequence[str] | None = None,
 ) -> Manifest:
     """Build the index at ``path``, or finish building it.
 
@@ -83,11 +87,13 @@ def build_index(
         name: under which the snapshot is kept beside others of the same directory; by default it is the index's own.
         force: build anew even where a complete index stands; unfinished work is kept all the same.
         bbox: only cells and tiles whose centres lie inside; by default the whole Earth.
+        countries: only those in any of these, by ISO 3166 alpha-3 code or name; by default the whole Earth.
 
     Raises:
         IndexStoreError: another build is running there, or the disk refuses.
         JobPaused: somebody asked the job to pause.
         SourceError: there is no such dataset.
+        QueryError: there is no such country.
         MissingDependencyError: FAISS is not installed.
     """
     import_faiss()  # better now than after minutes of work
@@ -101,6 +107,7 @@ def build_index(
         dense=dense,
         bbox=(bbox.west, bbox.south, bbox.east, bbox.north) if bbox is not None else None,
         method=check_method(method),
+        countries=tuple(sorted({atlas.country_code(text) for text in countries})) if countries else None,
     )
     with at_work(Path(path), "Building the index at") as index:
         return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, force=force)
@@ -204,7 +211,7 @@ def _run(
     left = {kind: sum(len(s.ids) for s in missing if s.kind == kind) for kind in KINDS}
     clock = Clock(totals, resumed={kind: totals[kind] - left[kind] for kind in KINDS})
     report(clock.progress("prepare"))
-    if missing and isinstance(engine, Inline):
+    if sum(left.values()) > WARM_ROWS and isinstance(engine, Inline):
         warm_up(pair, parameters)
     # One shard of each kind first, so that both rates are known from the start; then the slow kind.
     first = {shard.kind: shard for shard in reversed(missing)}

@@ -57,6 +57,7 @@ class BuildParameters:
         fine_resolution: of the cells that stand where tiles of datasets are dense, in place of the coarse one.
         dense: so many tiles in a coarse cell are dense.
         bbox: west, south, east, north in degrees: only rows whose centres lie inside; None for the whole Earth.
+        countries: ISO 3166 alpha-3: only rows whose centres lie in any of these; None for the whole Earth.
         method: of searching, one of :data:`indexer.ann.METHODS`, or ``auto``: by the number of rows.
     """
 
@@ -71,6 +72,7 @@ class BuildParameters:
     jpeg_quality: int = JPEG_QUALITY
     bbox: tuple[float, float, float, float] | None = None
     method: str = "auto"
+    countries: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse fine cells that are coarser than the coarse ones, by far too many, and no tiles that are dense."""
@@ -83,12 +85,17 @@ class BuildParameters:
             raise IndexStoreError(f"{self.dense} tiles in a cell cannot be dense; give 1 or more.")
         if self.bbox is not None:
             object.__setattr__(self, "bbox", tuple(map(float, self.bbox)))  # JSON knows lists only
+        if self.countries is not None:
+            object.__setattr__(self, "countries", tuple(self.countries))
 
     def covers(self, lonlat: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of (N, 2) degrees lie in the area."""
-        if self.bbox is None or not len(lonlat):
-            return np.ones(len(lonlat), dtype=np.bool_)
-        return BBox(*self.bbox).contains(lonlat)
+        inside = np.ones(len(lonlat), dtype=np.bool_)
+        if self.bbox is not None and len(lonlat):
+            inside = BBox(*self.bbox).contains(lonlat)
+        if self.countries is not None and inside.any():
+            inside[inside] = np.isin(atlas.country_of(lonlat[inside]), self.countries)
+        return inside
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.tables import print_table
+
 if TYPE_CHECKING:
     from data.ingest import IngestReport
 
@@ -154,7 +156,6 @@ def _summary(name: str) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     told = [column for column in rows[0] if any(row[column] is not None for row in rows)]
@@ -164,7 +165,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
         table.add_column(column.replace("_percent", " %"), overflow="ellipsis", no_wrap=True, min_width=width)
     for row in rows:
         table.add_row(*(_text(row[column]) for column in told))
-    Console().print(table)
+    print_table(table)
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.predict import progress_line
+from app.commands.tables import print_table
 
 if TYPE_CHECKING:
     from model.fit import FitReport
@@ -125,7 +126,6 @@ def _as_json(report: FitReport, path: Path) -> dict[str, Any]:
 
 def _print(report: FitReport, why: str) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     head = report.saved.head
@@ -144,12 +144,11 @@ def _print(report: FitReport, why: str) -> None:
             for text in (f"{check.score:.3f}", f"{check.error:.4g}", f"{100 * check.coverage:.1f} %")
         ]
         table.add_row(method + (" ←" if method == head.method and len(report.tried) > 1 else ""), *figures)
-    console = Console()
-    console.print(table)
+    print_table(table)
     typer.echo(report.gap)
     curve = Table(box=box.SIMPLE)
     for column in ("places", f"{score}, random", f"{score}, blocks"):
         curve.add_column(column, justify="right")
     for point in report.curve:
         curve.add_row(f"{point.places:,}", f"{point.random:.3f}", f"{point.blocks:.3f}")
-    console.print(curve)
+    print_table(curve)

@@ -56,7 +56,8 @@ METHOD_HELP = "How rows are searched: exactly (flat), or by lists whose recall i
 
 
 @app.command(
-    epilog="Example: samewhere index build --path ./world --source blue-marble --source s2-sample --engine pool"
+    epilog="Example: samewhere index build --path ./world --source blue-marble --source s2-sample --engine pool\n\n"
+    "Example: samewhere index build --path ./italy --country ITA --cell-resolution 5"
 )
 def build(
     path: PathOption = None,
@@ -72,6 +73,12 @@ def build(
     dense: Annotated[int, typer.Option(min=1, help="So many tiles in a cell are dense.")] = 3,
     tile_resolution: Annotated[int, typer.Option(min=0, max=5, help="H3 resolution of the tiles.")] = 3,
     antarctica: Annotated[bool, typer.Option(help="Whether land south of 60° S counts.")] = True,
+    bbox: Annotated[
+        str | None, typer.Option(metavar="W,S,E,N", help="Only inside this box; W > E crosses the antimeridian.")
+    ] = None,
+    country: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="Only in this country, as ITA; may be repeated.")
+    ] = None,
     method: Annotated[Method, typer.Option(help=METHOD_HELP, show_default="by their number")] = Method.auto,
     engine: EngineOption = EngineName.inline,
     workers: WorkersOption = None,
@@ -85,10 +92,12 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Embed every land cell and tile, or finish doing so: a build that was ended goes on where it stopped."""
+    from data.geo import BBox
     from indexer import build_index, default_index_path
     from indexer.encoder import load_encoder
     from indexer.sources import BLUE_MARBLE
 
+    area = BBox.parse(bbox) if bbox is not None else None
     place, there = path or default_index_path(), milvus_address(store, uri)
     pair = load_encoder(checkpoint, "pair", own_device(engine, device))
     make = partial(make_engine, engine, workers=workers, address=address, gpus=gpus, device=device)
@@ -100,6 +109,8 @@ def build(
             cell_resolution=cell_resolution,
             tile_resolution=tile_resolution,
             antarctica=antarctica,
+            bbox=area,
+            countries=country,
             sources=source or (BLUE_MARBLE,),
             fine_resolution=fine_resolution,
             dense=dense,

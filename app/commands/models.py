@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from app.commands.tables import print_table
 from data.errors import CheckpointError
 
 app = typer.Typer(help="List, show, download and export checkpoints.", no_args_is_help=True)
@@ -29,7 +30,6 @@ def list_models(as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE)
@@ -39,7 +39,7 @@ def list_models(as_json: JsonOption = False) -> None:
         patch = "" if row["patch_px"] is None else f"{row['patch_px']}"
         gsd = "" if row["gsd_m"] is None else f"{row['gsd_m']:,.0f}"
         table.add_row(row["name"], row["where"], row["megabytes"], patch, gsd, row["license"])
-    Console().print(table)
+    print_table(table)
 
 
 @app.command(epilog="Example: samewhere models show microsoft/SatCLIP-ViT16-L40")

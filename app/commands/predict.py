@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.tables import print_table
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -183,7 +185,6 @@ def _finite(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _print(predictor: Predictor, found: Prediction, lonlat: Floats) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from data.land import is_land
@@ -207,7 +208,7 @@ def _print(predictor: Predictor, found: Prediction, lonlat: Floats) -> None:
             names = [variable.classes[n] for n in found.sets[row].nonzero()[0].tolist()]
             figures = [str(found.labels[row]), f"{found.probabilities[row].max():.2f}", " ".join(names)]
         table.add_row(*place, *figures, flag)
-    Console().print(table)
+    print_table(table)
     if len(lonlat) > SHOWN:
         typer.echo(f"… and {len(lonlat) - SHOWN:,} more; --out writes them all.")
     if sea.any():
@@ -236,7 +237,6 @@ def _list(checkpoint: str, *, as_json: bool) -> None:
         typer.echo(json.dumps([asdict(entry) for entry in found], indent=2, ensure_ascii=False))
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE)
@@ -244,7 +244,7 @@ def _list(checkpoint: str, *, as_json: bool) -> None:
         table.add_column(name, no_wrap=name == "name")
     for entry in found:
         table.add_row(entry.name, entry.title, entry.unit, entry.kind, "built-in" if entry.builtin else "fitted")
-    Console().print(table)
+    print_table(table)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.tables import print_table
+
 if TYPE_CHECKING:
     import shapely
 
@@ -211,7 +213,6 @@ def _polygon(path: Path) -> shapely.Geometry:
 
 def _print_table(hits: list[Hit]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     if not hits:
@@ -228,4 +229,4 @@ def _print_table(hits: list[Hit]) -> None:
         km = "" if hit.km is None else f"{hit.km:,.0f}"
         row = [str(hit.rank), f"{hit.score:.3f}", f"{hit.lon:.3f}", f"{hit.lat:.3f}", km, hit.country]
         table.add_row(*row, *([hit.source] if hit.source else []), hit.id)
-    Console().print(table)
+    print_table(table)

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from app import cli
-from data.geo import great_circle_km
+from data import atlas
+from data.geo import cell_lonlat, great_circle_km
+from data.land import land_cells
 from indexer import Query, SearchIndex, build_index
 from indexer.snapshot import current_snapshot
 from tests.indexer.standin import StandInPair
@@ -248,3 +250,29 @@ def test_a_wrong_place_in_a_process_of_its_own() -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"samewhere: place: .*latitude 99 .*\n", done.stderr)
+
+
+def test_an_index_of_a_country_and_of_a_box(run: Run, tmp_path: Path) -> None:
+    small = ["--cell-resolution", "3", "--tile-resolution", "2", "--path"]
+    code, _, _ = run("index", "build", *small, str(tmp_path / "two"), "--country", "Chile", "--country", "FJI")
+    table = SearchIndex.open(tmp_path / "two", pair=StandInPair("blue-marble-l40")).cells()
+    every = land_cells(3)
+    there = every[np.isin(atlas.country_of(cell_lonlat(every)), ["CHL", "FJI"])]
+    assert code == 0 and set(table["id"].to_pylist()) == set(there.tolist())
+    assert run("index", "build", *small, str(tmp_path / "two"), "--country", "FJI", "--country", "CHL")[0] == 0
+    assert current_snapshot(tmp_path / "two").name == "snap-00001"  # the same countries in another order: nothing to do
+    code, _, _ = run("index", "build", *small, str(tmp_path / "box"), "--country", "CHL", "--bbox", "-75,-40,-60,-30")
+    found = SearchIndex.open(tmp_path / "box", pair=StandInPair("blue-marble-l40")).cells()["id"].to_pylist()
+    inside = cell_lonlat(there)[:, 1]
+    assert code == 0 and set(found) == set(there[(inside >= -40) & (inside <= -30)].tolist())
+    code, _, err = run("index", "build", *small, str(tmp_path / "no"), "--country", "Atlantis")
+    assert code == 2 and "no country 'Atlantis'" in err and not (tmp_path / "no").exists()
+
+
+def test_tables_in_a_pipe_cut_no_id(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    index = SearchIndex.open(home / "index", pair=StandInPair())
+    hits = index.search(Query.place(12.49, 41.89), target="tiles")
+    _, out, _ = run("search", "--place", "12.49,41.89", "--target", "tiles")
+    assert [line.split()[-1] for line in out.splitlines() if line.strip()[:1].isdigit()] == [hit.id for hit in hits]
+    assert all("blue-marble" in line for line in out.splitlines() if line.strip()[:1].isdigit())
