@@ -1,8 +1,8 @@
 """What MkDocs does not do by itself: pages from outside of ``docs/``, links to the rest of the checkout, notebooks.
 
-A hook of ``mkdocs.yml``. The same Markdown has to work in a viewer of the repository and in the site. There, a link such
-as ``../configs/blue-marble.yaml`` leaves the site; so a file that is linked to is copied beside the pages, and the link
-is changed to lead to the copy. The changelog, the atlas's sources and the notebooks become pages of their own.
+A hook of ``mkdocs.yml``. The same Markdown has to work in a viewer of the repository and in the site, which a link such
+as ``../configs/blue-marble.yaml`` leaves; so a file that is linked to is copied beside the pages, and the link is
+changed to lead to the copy. The changelog, the atlas's sources and the notebooks become pages of their own.
 """
 
 from __future__ import annotations
