@@ -26,6 +26,11 @@ from app.commands import (
 )
 from data.errors import SamewhereError
 
+NO_MEMORY = (
+    "There is not enough memory ({}). Close other programs, or ask for less at a time (fewer --workers, a smaller "
+    "chunk or batch). What was finished is kept; the same command goes on."
+)
+
 app = typer.Typer(
     name="samewhere",
     help="Find the places on Earth that look like this one.",
@@ -55,8 +60,19 @@ def main() -> None:
     except SamewhereError as error:
         print(f"samewhere: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(f"samewhere: {NO_MEMORY.format(' '.join(str(error).split())[:200])}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether there was no memory: Python, NumPy and Arrow have an error of their own for it, torch has words."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
 
 
 if __name__ == "__main__":

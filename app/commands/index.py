@@ -410,7 +410,9 @@ def import_(
     tell_done(place, import_gallery(place, files, name=name, model=model, columns=columns), as_json=as_json)
 
 
-@app.command(epilog="Example: samewhere index push s3://bucket/world, or milvus://host:19530")
+@app.command(
+    epilog="Example: samewhere index push s3://bucket/world\n\nExample: samewhere index push milvus://host:19530"
+)
 def push(
     url: Annotated[str, typer.Argument(help="Address in an object store, or of Milvus.")], path: PathOption = None
 ) -> None:

@@ -190,6 +190,33 @@ def test_ctrl_c_says_how_to_go_on(run: Run, tmp_path: Path, monkeypatch: pytest.
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 7.45 GiB for an array"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_no_memory_is_one_line_and_exit_2(run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    code, out, err = run("index", "build")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"samewhere: There is not enough memory ({error}).")
+
+
+def test_a_mistake_of_the_program_is_not_taken_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
+        cli.main()
+
+
 @pytest.mark.parametrize("words", ["search", "index build", "index status", "index verify"])
 def test_every_command_has_help_with_an_example(run: Run, words: str) -> None:
     code, out, _ = run(*words.split(), "--help")
