@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from data.geo import cell_key, hex_to_cell
+from indexer.rows import numbers_of, row_numbers
 from indexer.rowset import RowSet
 from indexer.select import RowFilter
 from indexer.where import Where
@@ -48,7 +49,7 @@ class LightColumns:
 
     def take(self, kind: str, rows: ArrayLike) -> pa.Table:
         """The light columns of some rows, in the order asked."""
-        return self._tables[kind].take(pa.array(np.asarray(rows, dtype=np.int64)))
+        return self._tables[kind].take(row_numbers(rows))
 
     def select(self, kind: str, where: Where) -> RowSet | None:
         """The rows that pass, or None where all do."""
@@ -59,6 +60,6 @@ class LightColumns:
         return {name: row for row, name in enumerate(self._tables["tiles"]["id"].to_pylist())}
 
     def _cell_row(self, cell: int) -> int | None:
-        keys, ids = self._tables["cells"]["key"].to_numpy(), self._tables["cells"]["id"].to_numpy()
+        keys, ids = (numbers_of(self._tables["cells"][name]) for name in ("key", "id"))
         row = int(np.searchsorted(keys, cell_key(cell)))
         return row if row < len(ids) and int(ids[row]) == cell else None

@@ -29,6 +29,7 @@ from indexer.home import default_index_path
 from indexer.local import LocalStore
 from indexer.milvus_address import is_milvus
 from indexer.query import Query
+from indexer.rows import numbers_of, row_numbers
 from indexer.select import pick_spaced
 from indexer.snapshot import Manifest
 from indexer.store import Found, Store
@@ -137,7 +138,7 @@ class SearchIndex:
             if self._tile_points is None:
                 self._tile_points = unit_vectors(_lonlat(table))
         rows = np.argmax(unit_vectors(validate_lonlat(lonlat)) @ self._tile_points.T, axis=1)
-        return [str(name) for name in table["id"].take(pa.array(rows)).to_pylist()]
+        return [str(name) for name in table["id"].take(row_numbers(rows)).to_pylist()]
 
     def query_vector(self, query: Query) -> Vectors:
         """A place's, image's, tile's or cell's embedding, (D,) float32 of unit length, before any view weights it.
@@ -339,7 +340,7 @@ class SearchIndex:
         kms: list[float | None] = [None] * len(table)
         if places:
             kms = np.min([great_circle_km(lonlat, place) for place in places], axis=0).tolist()
-        ids = cell_to_hex(table["id"].to_numpy()) if target == "cells" else table["id"].to_pylist()
+        ids = cell_to_hex(numbers_of(table["id"])) if target == "cells" else table["id"].to_pylist()
         sources = table["source"].to_pylist() if target == "tiles" else [""] * len(table)
         columns = zip(
             ids,
@@ -480,4 +481,4 @@ def open_store(path: str | Path | None = None, *, name: str | None = None) -> St
 
 
 def _lonlat(table: pa.Table) -> Floats:
-    return np.stack([table["lon"].to_numpy(), table["lat"].to_numpy()], axis=1)
+    return np.stack([numbers_of(table["lon"]), numbers_of(table["lat"])], axis=1)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from data import atlas
 from data.errors import CoordinateError, QueryError
 from data.geo import EARTH_RADIUS_KM, Floats, cell_key, hex_to_cell, key_range, unit_vectors
+from indexer.rows import numbers_of, row_numbers
 from indexer.rowset import RowSet
 from indexer.vectors import Rows
 from indexer.where import Compare, Where
@@ -153,8 +154,7 @@ class RowFilter:
 
     def _numbers(self, column: str) -> NDArray[Any]:
         """A column without nulls as an array, the mapped one where it lies in one piece."""
-        values = self._table[column]
-        return np.asarray((values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()).to_numpy())
+        return numbers_of(self._table[column])
 
     def _in_cells(self, cells: Sequence[int]) -> RowSet:
         """Rows whose own cell lies in any of the cells, by binary search: they stand in the order of the key."""
@@ -173,7 +173,8 @@ class RowFilter:
             values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
             if not pa.types.is_dictionary(values.type):
                 values = values.dictionary_encode()
-            codes = np.asarray(values.indices.to_numpy(zero_copy_only=False)).astype(np.int32, copy=False)
+            indices = values.indices.fill_null(-1) if values.indices.null_count else values.indices
+            codes = numbers_of(pa.chunked_array([indices])).astype(np.int32, copy=False)
             starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.empty(0, dtype=np.int64)
             self._coded[column] = (values.dictionary.to_pylist(), np.r_[starts, len(codes)], codes[starts])
         names, edges, codes = self._coded[column]
@@ -258,9 +259,7 @@ class RowFilter:
     def _by_numbers(self, one: Compare, value: Any, rows: Rows | None) -> Mask:
         """Which of some rows, or of all, pass a condition on numbers, times or cells: NaN and missing values fail."""
         column = self._column(one.column)
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        dtype = np.int64 if pa.types.is_timestamp(column.type) else column.type.to_pandas_dtype()
-        stored = np.frombuffer(column.buffers()[1] or b"", dtype=dtype)[column.offset :][: len(column)]
+        stored = numbers_of(column)
         stored = stored if rows is None else stored[rows]
         mask = np.asarray(_OPERATORS[one.operator](stored, value), dtype=np.bool_)
         if one.operator == "!=":
@@ -273,7 +272,7 @@ class RowFilter:
     def _by_duckdb(self, one: Compare, value: Any, rows: Rows | None) -> Mask:
         """Which of some rows, or of all, pass a condition on text, in the order of code points."""
         table = self._table.select([one.column])
-        table = table if rows is None else table.take(pa.array(rows))
+        table = table if rows is None else table.take(row_numbers(rows))
         name = '"' + one.column.replace('"', '""') + '"'
         with self._duckdb.cursor() as cursor:
             cursor.register("rows_", table)

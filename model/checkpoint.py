@@ -162,7 +162,7 @@ def _read_own(path: Path, card: Mapping[str, Any], content: bytes, part: str) ->
             hyperparameters = SatCLIPConfig.from_official(config, where=str(path.with_suffix(".json")))
             network: Network = SatCLIPNetwork(hyperparameters, part=part, empty=True)
         else:
-            network = PairNetwork(PairConfig.from_json(config), part=part)
+            network = PairNetwork(PairConfig.from_json(config), part=part, empty=True)
         tensors = load_tensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged checkpoint ({error}). Copy it again.") from error
@@ -196,7 +196,8 @@ def _fill(network: Network, tensors: Mapping[str, Tensor], path: Path) -> None:
     cast = {key: given[key].to(wanted[key].dtype, copy=True) for key in wanted}
     network.load_state_dict(cast, assign=True)
     held = network.state_dict()
-    split = [key for key in cast if not torch.equal(held[key].nan_to_num(), cast[key].nan_to_num())]
+    shared = [key for key in cast if held[key].data_ptr() != cast[key].data_ptr()]  # of two names the last was taken
+    split = [key for key in shared if not torch.equal(held[key].nan_to_num(), cast[key].nan_to_num())]
     if split:  # two names of one tensor, as in the original's mlp
         raise CheckpointError(f"{path}: {_listed(split)} in the file differs from the layer that shares its weights.")
 

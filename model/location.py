@@ -64,7 +64,7 @@ class LocationEncoder(nn.Module):
         self.degrees = max(branch.degrees for branch in branches.values())
         self.branches = nn.ModuleDict({name: _network(branch) for name, branch in branches.items()})
         for name, branch in branches.items():
-            self.register_buffer(f"_columns_{name}", torch.tensor(branch.columns()), persistent=False)
+            self.register_buffer(f"_columns_{name}", torch.tensor(branch.columns(), device="cpu"), persistent=False)
 
     def forward(self, lonlat: Tensor) -> dict[str, Tensor]:
         """Map (N, 2) degrees to one (N, dim) raw vector for each branch."""

@@ -8,6 +8,7 @@ re-weighting of the query alone: one stored vector, one inner-product index, eve
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,12 +66,19 @@ class PairNetwork(nn.Module):
 
     image_prefix = "image."
 
-    def __init__(self, config: PairConfig, *, part: str = "pair") -> None:
-        """Build the networks; ``part="location"`` leaves the image encoder out."""
+    def __init__(self, config: PairConfig, *, part: str = "pair", empty: bool = False) -> None:
+        """Build the networks.
+
+        Args:
+            config: how they are put together.
+            part: "location" leaves the image encoder out.
+            empty: leave the weights on torch's meta device, for a checkpoint to fill: none are drawn.
+        """
         super().__init__()
         self.config = config
-        self.location = LocationEncoder(dict(config.branches))
-        self.image = ImageEncoder(config.trunks, config.branches) if part == "pair" else None
+        with torch.device("meta") if empty else contextlib.nullcontext():
+            self.location = LocationEncoder(dict(config.branches))
+            self.image = ImageEncoder(config.trunks, config.branches) if part == "pair" else None
         start = math.log(1 / 0.07)
         self.logit_scale = nn.ParameterDict({name: nn.Parameter(torch.tensor(start)) for name in config.branches})
 
