@@ -15,11 +15,13 @@ from app.commands import (
     data_pull,
     data_stac,
     dataset,
+    doctor,
     downstream,
     evaluate,
     fit,
     index,
     models,
+    page,
     predict,
     search,
     train,
@@ -51,6 +53,8 @@ app.add_typer(models.app, name="models")
 dataset.app.command(name="pull", epilog=data_pull.EPILOG)(data_pull.pull)
 dataset.app.command(name="stac", epilog=data_stac.EPILOG)(data_stac.stac)
 app.add_typer(dataset.app, name="data")
+app.command(name="doctor", epilog=doctor.EPILOG)(doctor.doctor)
+app.command(name="app", epilog=page.EPILOG)(page.page)
 
 
 def main() -> None:

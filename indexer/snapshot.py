@@ -295,7 +295,11 @@ def index_status(index: Path, name: str | None = None) -> dict[str, Any]:
         job = index / BUILDING / "job.json"
         if job.is_file():
             done = len(list((index / BUILDING / "shards").glob("*.parquet")))
-            status["building"] = {"shards": json.loads(job.read_bytes())["shards"], "shards_done": done}
+            try:
+                shards = int(json.loads(job.read_bytes())["shards"])
+            except (ValueError, KeyError, TypeError):  # damaged; whoever resumes it is told
+                shards = 0
+            status["building"] = {"shards": shards, "shards_done": done}
             status["building"] |= {"running": is_running(index), "progress": read_state(index)}
         try:
             directory = current_snapshot(index, name)

@@ -1,0 +1,23 @@
+"""``samewhere app``: start the page, wherever Samewhere is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EPILOG = "Example: samewhere app --port 8600 --no-browser"
+MAIN = Path(__file__).parents[1] / "main.py"
+
+
+def page(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8501,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")] = "localhost",
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Start the app, as `streamlit run app/main.py` does in a checkout. Ctrl-C ends it."""
+    from streamlit.web.cli import main
+
+    options = [f"--server.port={port}", f"--server.address={host}", f"--server.headless={str(not browser).lower()}"]
+    main(args=["run", str(MAIN), *options], prog_name="streamlit", standalone_mode=False)
