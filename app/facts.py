@@ -63,12 +63,19 @@ def lines_of(lonlat: Floats, predictors: Sequence[Predictor]) -> list[list[str]]
     if not len(lonlat):
         return []
     lines = [[text] if text else [] for text in climates_of(lonlat)]
-    for predictor in predictors:
-        found = predictor.predict(lonlat)
+    for predictor, found in zip(predictors, predicted(lonlat, predictors), strict=True):
         name = predictor.variable.name
         for row, own in enumerate(lines):
             own.append(f"{SHORT.get(name, name.replace('_', ' ') + ' ')}{prediction_text(predictor, found, row)}")
     return lines
+
+
+def predicted(lonlat: Floats, predictors: Sequence[Predictor]) -> list[Prediction]:
+    """What each of several predictors of one encoder says of (N, 2) places, which are encoded once for all of them."""
+    if not predictors:
+        return []
+    vectors = predictors[0].embed(lonlat)
+    return [predictor.predict_vectors(vectors) for predictor in predictors]
 
 
 def atlas_values(lonlat: Floats) -> list[dict[str, Any]]:

@@ -35,6 +35,8 @@ FLOOR_PERCENTILE = 50.0
 COLOURS = "plasma"
 """Perceptually uniform, safe for colour-blind readers, and unlike the greens and browns of the picture beneath."""
 FORMAT = 1
+RUNS = 3
+"""Zlib's strategy for runs of equal bytes (Z_RLE): 20 ms and 170 kB a picture; its default takes 70 ms for 150 kB."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def _picture(level: NDArray[np.uint8], rows: NDArray[np.int32], scale: str) -> b
     picture = Image.fromarray(level[rows])
     picture.putpalette(colours[:, :3].tobytes())
     out = io.BytesIO()
-    picture.save(out, format="PNG", transparency=colours[:, 3].tobytes(), compress_level=6)
+    picture.save(out, format="PNG", transparency=colours[:, 3].tobytes(), compress_type=RUNS)
     return out.getvalue()
 
 

@@ -163,9 +163,13 @@ class Predictor:
         parts = []
         for start in range(0, max(1, len(points)), PIECE):
             rows = slice(start, start + PIECE)
-            vectors = self._pair.encode_location(points[rows])
+            vectors = self.embed(points[rows])
             parts.append(self.predict_vectors(vectors, level=level, features=None if extra is None else extra[rows]))
         return parts[0] if len(parts) == 1 else _together(parts)
+
+    def embed(self, lonlat: ArrayLike) -> NDArray[np.float32]:
+        """(N, D) embeddings of (N, 2) degrees, for :meth:`predict_vectors` of this and all others of the encoder."""
+        return np.asarray(self._pair.encode_location(lonlat), dtype=np.float32)
 
     def predict_vectors(
         self, embeddings: ArrayLike, *, level: float = LEVEL, features: ArrayLike | None = None

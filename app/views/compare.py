@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from app import actions, comparison, opened, resources
-from app.facts import atlas_values, climates_of, prediction_text
+from app.facts import atlas_values, climates_of, predicted, prediction_text
 from app.gallery import lonlat_text
 from app.map_view import plain_map
 from app.samples import SAMPLES
@@ -167,8 +167,8 @@ def _known(ready: resources.Ready | None, lonlat: Floats) -> None:
     table: list[dict[str, str]] = [{"": "Climate"} | dict(zip(letters, climates_of(lonlat), strict=True))]
     table += [{"": row["title"]} | dict(zip(letters, row["text"], strict=True)) for row in atlas_values(lonlat)]
     if ready:
-        for predictor in resources.predictors_now(ready):
-            found = predictor.predict(lonlat)
+        predictors = resources.predictors_now(ready)
+        for predictor, found in zip(predictors, predicted(lonlat, predictors), strict=True):
             texts = [prediction_text(predictor, found, at) for at in range(len(lonlat))]
             table.append({"": f"{predictor.variable.title}, predicted"} | dict(zip(letters, texts, strict=True)))
         resources.prepare_predictors(ready)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from app.facts import predicted
 from data import atlas
 from data.errors import HeadError
 from data.land import sample_land
@@ -58,6 +59,19 @@ def test_a_second_load_fits_nothing_and_says_the_same(pair, fresh):
     again = load_predictor("temperature", pair, progress=lambda *_: told.append(1)).predict(fresh)
     assert told == []
     np.testing.assert_array_equal(first.values, again.values)
+
+
+def test_several_variables_of_a_place_are_one_encoding(pair, fresh, monkeypatch):
+    predictors = [load_predictor(name, pair) for name in ("temperature", "precipitation")]
+    apart = [predictor.predict(fresh) for predictor in predictors]
+    asked = []
+    encode = pair.encode_location
+    monkeypatch.setattr(pair, "encode_location", lambda *given, **more: asked.append(1) or encode(*given, **more))
+    together = predicted(fresh, predictors)
+    assert len(asked) == 1
+    for one, other in zip(apart, together, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+        np.testing.assert_array_equal(one.high, other.high)
 
 
 def test_climate_with_probabilities_and_sets(pair, fresh, tmp_path, monkeypatch):

@@ -1,0 +1,342 @@
+"""Many visitors at once: answer times, errors, memory, and whether anybody sees what is another's.
+
+Example: python -m benchmarks.app_load --seconds 600 --sessions 1 10 50
+
+A real server of the app on loopback, and sessions that speak Streamlit's own protocol to it (:mod:`benchmarks.visitor`;
+no browser, so nothing is drawn). Each session does what a visitor does, in random order with pauses: places by click
+and by name, filters, votes, clicks that predict, Explore, Compare, other pages, a GeoTIFF. Prints and writes 50 % and
+95 % of the time from sending an action to the end of the run that it causes, by kind and number of sessions; errors;
+and the server's memory when all sessions have warmed up and at the end.
+
+Every session carries a mark of its own: the places that it asks for are its alone. After each action the map's pins,
+the address and the votes that came back must be the session's own, else the action counts as an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import numpy as np
+
+from benchmarks.visitor import Server, Visitor, serving
+from data.blue_marble import BlueMarble
+from data.land import sample_land
+
+PAUSE_S = 8.0
+"""Mean time that a visitor looks at an answer before the next action (exponential)."""
+NAMES = ("Rome", "Lima", "Nairobi", "Ulaanbaatar", "Perth", "Denver", "Oslo", "Kano")
+FILTERS = ("climates=C,D&limits=elevation:200:", "continents=AF,SA", "countries=BRA,USA,IND", "bbox=-20,-35,55,38")
+PAGES = ("compare", "jobs", "models", "explore", "predict")
+REGIONS = (4, 5, 6, 7, 8)
+
+
+@dataclass
+class Tally:
+    """What was measured at one number of sessions."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: Counter[str] = field(default_factory=Counter)
+    received: int = 0
+
+    def count(self, kind: str, seconds: float) -> None:
+        """One action."""
+        self.seconds[kind].append(seconds)
+
+    def forget(self) -> None:
+        """Begin anew, after the warm-up; errors stay."""
+        self.seconds.clear()
+        self.received = 0
+
+
+class Session:
+    """One visitor's habits, places and mark."""
+
+    def __init__(self, number: int, visitor: Visitor, tally: Tally, file: bytes) -> None:
+        self.visitor, self.tally, self.file = visitor, tally, file
+        self.rng = np.random.default_rng(1000 + number)
+        # The last digit of the hundreds of a degree says whose place it is, up to a thousand sessions.
+        self.mark = number
+        self.kinds: dict[str, tuple[float, Callable[[], Awaitable[float]]]] = {
+            "place, clicked": (5, self.click),
+            "place, by name": (2, self.name),
+            "filters": (3, self.filters),
+            "votes": (3, self.votes),
+            "image uploaded": (1, self.upload),
+            "prediction": (2, self.predict),
+            "explore": (1, self.explore),
+            "other page": (2, self.pages),
+        }
+
+    def place(self) -> tuple[float, float]:
+        """A place on land; its thousandths of a degree are the session's mark."""
+        lon, lat = sample_land(1, rng=self.rng)[0]
+        return round(np.trunc(float(lon)) + self.mark / 1000 * np.sign(lon), 3), round(float(lat), 3)
+
+    async def act(self, kind: str | None = None) -> None:
+        """One action, timed; whatever is wrong with it is counted."""
+        if kind is None:
+            names = list(self.kinds)
+            weights = np.array([self.kinds[name][0] for name in names])
+            kind = str(self.rng.choice(names, p=weights / weights.sum()))
+        self.visitor.received = 0
+        try:
+            seconds = await self.kinds[kind][1]()
+        except (LookupError, OSError, TimeoutError, RuntimeError) as error:
+            self.tally.errors[f"{kind}: {type(error).__name__}: {error}"[:300]] += 1
+            return
+        self.tally.count(kind, seconds)
+        self.tally.received += self.visitor.received
+        for trouble in self.visitor.troubles():
+            self.tally.errors[f"{kind}: {trouble}"[:300]] += 1
+
+    def check(self, *, wanted: bool, what: str) -> None:
+        """Count what is not this session's own."""
+        if not wanted:
+            self.tally.errors[f"another's state: {what}"] += 1
+
+    async def on_search(self) -> None:
+        """Go to the search page, if the visitor is elsewhere; not timed."""
+        if self.visitor.page != self.visitor.pages.get(""):
+            await self.visitor.open(page="")
+
+    async def ask(self, place: tuple[float, float]) -> float:
+        """Click the map."""
+        seconds = await self.visitor.tell("flat_map", "picked", {"lon": place[0], "lat": place[1]})
+        pins = [(pin["lon"], pin["lat"]) for pin in self.visitor.data("flat_map")["pins"]]
+        self.check(wanted=pins == [place], what="pins of the map")
+        linked = parse_qs(self.visitor.query).get("place", [""])[0]
+        self.check(wanted=linked == f"{place[0]:g},{place[1]:g}", what="the address")
+        return seconds
+
+    async def click(self) -> float:
+        """A place, on the map."""
+        await self.on_search()
+        return await self.ask(self.place())
+
+    async def name(self) -> float:
+        """A place by its name. Nothing is timed if it is the name that stands there already."""
+        await self.on_search()
+        await self.ask(self.place())
+        return await self.visitor.set("place_text", string_value=str(self.rng.choice(NAMES)))
+
+    async def filters(self) -> float:
+        """A link with filters."""
+        lon, lat = self.place()
+        seconds = await self.visitor.open(f"place={lon},{lat}&{self.rng.choice(FILTERS)}", page="")
+        pins = [(pin["lon"], pin["lat"]) for pin in self.visitor.data("flat_map")["pins"]]
+        self.check(wanted=pins == [(lon, lat)], what="pins of the map")
+        return seconds
+
+    async def votes(self) -> float:
+        """More like the second hit, less like the best of what then comes; the second vote is timed."""
+        await self.on_search()
+        place = self.place()
+        await self.ask(place)
+        liked = self.visitor.data("flat_map")["hits"][1]["id"]
+        await self.visitor.tell("gallery", "voted", {"id": liked, "vote": 1})
+        unliked = next(hit["id"] for hit in self.visitor.data("flat_map")["hits"] if hit["id"] != liked)
+        seconds = await self.visitor.tell("gallery", "voted", {"id": unliked, "vote": -1})
+        shown = self.visitor.data("gallery")["votes"]
+        self.check(wanted=shown == {liked: 1, unliked: -1}, what="votes")
+        pins = [(pin["lon"], pin["lat"]) for pin in self.visitor.data("flat_map")["pins"]]
+        self.check(wanted=place in pins, what="pins of the map")
+        return seconds
+
+    async def upload(self) -> float:
+        """A GeoTIFF."""
+        await self.on_search()
+        if not any(name for name in self.uploaders()):
+            await self.visitor.set("kind", string_array_value={"data": ["An image"]})
+        key = next(iter(self.uploaders()))
+        seconds = await self.visitor.upload(key, f"visitor-{self.mark}.tif", self.file)
+        self.check(wanted=len(self.visitor.data("flat_map")["hits"]) > 0, what="no hits for an image")
+        return seconds
+
+    def uploaders(self) -> list[str]:
+        """Keys of the page's first uploader, which is there once one asks with an image."""
+        found = (
+            element.file_uploader.id.rpartition("-")[2]
+            for element in self.visitor.elements.values()
+            if element.WhichOneof("type") == "file_uploader"
+        )
+        return [key for key in found if key.startswith("upload_")]
+
+    async def predict(self) -> float:
+        """A click that predicts; going to the page is not timed."""
+        if self.visitor.page != self.visitor.pages.get("predict"):
+            await self.visitor.open(page="predict")
+        lon, lat = self.place()
+        seconds = await self.visitor.tell("predict_map", "picked", {"lon": lon, "lat": lat})
+        pins = [(pin["lon"], pin["lat"]) for pin in self.visitor.data("predict_map")["pins"]]
+        self.check(wanted=pins == [(lon, lat)], what="pins of the map of predictions")
+        return seconds
+
+    async def explore(self) -> float:
+        """Regions, of another number."""
+        await self.visitor.open(page="explore")
+        await self.visitor.set("explore", string_array_value={"data": ["Regions"]})
+        return await self.visitor.set("explore_k", double_array_value={"data": [float(self.rng.choice(REGIONS))]})
+
+    async def pages(self) -> float:
+        """Another page."""
+        return await self.visitor.open(page=str(self.rng.choice(PAGES)))
+
+
+async def visit(
+    server: Server, number: int, tally: Tally, file: bytes, *, pause_s: float, warm: asyncio.Event, until: list[float]
+) -> None:
+    """One visitor: everything once, then at random until the time is over."""
+    async with Visitor(server.url) as visitor:
+        await visitor.open()
+        session = Session(number, visitor, tally, file)
+        for kind in session.kinds:
+            await session.act(kind)
+        await asyncio.wait_for(warm.wait(), 3600)
+        while True:
+            pause = float(session.rng.exponential(pause_s)) if pause_s else 0.0
+            if time.monotonic() + pause >= until[0]:
+                return
+            await asyncio.sleep(pause)
+            await session.act()
+
+
+async def measure(server: Server, sessions: int, *, seconds: float, settle_s: float, pause_s: float) -> dict[str, Any]:
+    """One number of sessions: warm up, measure, tell."""
+    tally = Tally()
+    pixels = BlueMarble.open().cut([[31.0, 30.8]])[0]
+    file = _geotiff(pixels)
+    warm, until = asyncio.Event(), [0.0]
+    visits = [
+        asyncio.create_task(visit(server, number, tally, file, pause_s=pause_s, warm=warm, until=until))
+        for number in range(1, sessions + 1)
+    ]
+    kinds = len(Session(0, Visitor(server.url), tally, file).kinds)
+    while sum(map(len, tally.seconds.values())) + sum(tally.errors.values()) < kinds * sessions:
+        await asyncio.sleep(0.2)
+        for task in visits:
+            if task.done():
+                task.result()
+    until[0] = time.monotonic() + settle_s + seconds
+    warm.set()
+    await asyncio.sleep(settle_s)
+    tally.forget()
+    start, memory, began = server.resident_mb(), [], time.monotonic()
+    cpu = _cpu_s(server.pid)
+    while time.monotonic() < until[0] - 1:
+        await asyncio.sleep(min(10.0, max(0.5, until[0] - 1 - time.monotonic())))
+        memory.append(round(server.resident_mb(), 1))
+    took, busy = time.monotonic() - began, _cpu_s(server.pid) - cpu
+    await asyncio.gather(*visits)
+    actions = sum(map(len, tally.seconds.values()))
+    everything = [one for own in tally.seconds.values() for one in own]
+    return {
+        "sessions": sessions,
+        "seconds": round(took, 1),
+        "actions": actions,
+        "kinds": {kind: _row(took_s) for kind, took_s in sorted(tally.seconds.items())},
+        "all": _row(everything),
+        "errors": dict(tally.errors),
+        "resident_mb_start": round(start, 1),
+        "resident_mb_end": memory[-1] if memory else round(start, 1),
+        "resident_mb_every_10_s": memory,
+        "growth_percent": round(100 * ((memory[-1] if memory else start) / start - 1), 1),
+        "server_cpu_share": round(busy / took, 2),
+        "server_cpu_ms_per_action": round(1000 * busy / max(1, actions)),
+        "threads": server.threads(),
+        "received_kb_per_action": round(tally.received / max(1, actions) / 1024),
+    }
+
+
+def _row(seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {"count": 0}
+    middle, high = np.quantile(seconds, (0.5, 0.95))
+    return {"count": len(seconds), "p50_ms": round(1000 * float(middle)), "p95_ms": round(1000 * float(high))}
+
+
+def _cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+    return float("nan")
+
+
+def _geotiff(pixels: np.ndarray) -> bytes:
+    """Red, green and blue bytes as a GeoTIFF around the Nile delta."""
+    from rasterio.io import MemoryFile
+    from rasterio.transform import from_bounds
+
+    count, height, width = pixels.shape
+    where = from_bounds(30.0, 29.8, 32.0, 31.8, width, height)
+    with MemoryFile() as file:
+        with file.open(
+            driver="GTiff",
+            count=count,
+            height=height,
+            width=width,
+            dtype=pixels.dtype,
+            crs="EPSG:4326",
+            transform=where,
+        ) as dataset:
+            dataset.write(pixels)
+        return bytes(file.read())
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The results in lines of text."""
+    lines = [f"{'sessions':>8}  {'kind':<16}{'n':>6}{'p50 ms':>8}{'p95 ms':>8}"]
+    for one in results:
+        kinds: dict[str, dict[str, float]] = {**one["kinds"], "all": one["all"]}
+        for kind, row in kinds.items():
+            if row["count"]:
+                lines.append(f"{one['sessions']:>8}  {kind:<16}{row['count']:>6}{row['p50_ms']:>8}{row['p95_ms']:>8}")
+        errors = sum(one["errors"].values())
+        lines.append(
+            f"{'':>8}  {errors} errors; {one['resident_mb_start']} MB at the start, {one['resident_mb_end']} MB at the "
+            f"end ({one['growth_percent']:+} %); {one['threads']} threads; "
+            f"{one['server_cpu_share']} processors, {one['server_cpu_ms_per_action']} ms of them an action"
+        )
+        lines += [f"{'':>10}{count} × {text}" for text, count in one["errors"].items()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Serve, visit, print a table, and write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 10, 50], help="how many at once, in turn")
+    parser.add_argument("--seconds", type=float, default=600.0, help="measured, for each number of sessions")
+    parser.add_argument("--settle", type=float, default=None, help="seconds at work before; a tenth of the above")
+    parser.add_argument("--pause", type=float, default=PAUSE_S, help="mean seconds that a visitor looks; 0 for none")
+    parser.add_argument("--json", type=Path, help="file to write")
+    given = parser.parse_args()
+    settle = given.seconds / 10 if given.settle is None else given.settle
+    log = Path(os.environ.get("TMPDIR", "/tmp")) / f"samewhere-load-{os.getpid()}.log"
+    results = []
+    with serving(log) as server:
+        for sessions in given.sessions:
+            found = asyncio.run(measure(server, sessions, seconds=given.seconds, settle_s=settle, pause_s=given.pause))
+            results.append(found)
+            print(table([found]), flush=True)
+    complaints = [line for line in log.read_text("utf-8", "replace").splitlines() if "Error" in line or "Trace" in line]
+    out = {"pause_s": given.pause, "levels": results, "log_complaints": complaints[:20]}
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(out, indent=2) + "\n", "utf-8")
+    print("\n".join(complaints[:20]) or "The server's log names no error.")
+    log.unlink()
+
+
+if __name__ == "__main__":
+    main()
