@@ -10,8 +10,8 @@ whose bands cannot be known, and patches without a single valid pixel.
 from __future__ import annotations
 
 import io
-import lzma
 import math
+import struct
 import warnings
 import zipfile
 import zlib
@@ -55,6 +55,20 @@ MAX_SMALL_BYTES = 64 * 1024
 MAX_NAME = 40
 MIN_SIDE_PX = 8
 MIN_GSD_M, MAX_GSD_M = 0.001, 20_000_000.0
+_BROKEN_PICTURE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow was seen to leave with, or could by its source, where a picture is damaged."""
 METRES_PER_DEGREE = 111_195.0
 
 WANTED = (
@@ -243,6 +257,8 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
                 if dataset.count > MAX_BANDS:
                     raise PatchError(f"{label}: {dataset.count} bands are more than {MAX_BANDS}. {WANTED}.")
                 shape = (dataset.count, dataset.height, dataset.width)
+                if dataset.dtypes[0].startswith("complex"):
+                    raise PatchError(f"{label}: its values are complex numbers. {WANTED}.")
                 itemsize = np.dtype(dataset.dtypes[0]).itemsize
                 _check_values(label, shape, packed=len(content), itemsize=itemsize)
                 named = tuple(canonical(text or "") for text in dataset.descriptions)
@@ -252,9 +268,9 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
                 data = dataset.read(masked=True)
                 georeference = _georeference(dataset)
                 acquired = _time(dataset.tags())
-    except RasterioError as error:
+    except (RasterioError, ValueError, OverflowError) as error:  # ValueError: texts that are no UTF-8
         raise PatchError(
-            f"{label}: the GeoTIFF is damaged or cut short ({str(error).splitlines()[0]}). Download or export it again."
+            f"{label}: the GeoTIFF is damaged or cut short ({_first_line(error)}). Download or export it again."
         ) from error
     if data.dtype == np.uint8:
         bands = DISPLAY_BANDS if bands == VISIBLE_BANDS else bands
@@ -268,6 +284,10 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
         "acquired": acquired,
         **georeference,
     }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _georeference(dataset: Any) -> dict[str, Any]:
@@ -301,8 +321,10 @@ def _read_picture(content: bytes, label: str) -> dict[str, Any]:
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
                 _check_values(label, (4, picture.height, picture.width), packed=len(content))
                 rgba = np.asarray(picture.convert("RGBA"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PatchError(f"{label}: the picture is damaged or cut short ({error}). Save it again.") from error
+    except _BROKEN_PICTURE as error:
+        raise PatchError(
+            f"{label}: the picture is damaged or cut short ({_first_line(error)}). Save it again."
+        ) from error
     values = np.moveaxis(rgba[..., :3], -1, 0)
     return {
         "values": np.ma.masked_array(values, np.broadcast_to(rgba[..., 3] == 0, values.shape)),
@@ -314,7 +336,7 @@ def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
     """An array, or an archive with ``pixels`` and optionally ``bands``, ``lonlat``, ``gsd_m``."""
     try:
         arrays = _members(content, label) if content[:2] == b"PK" else {"pixels": _checked(content, label)}
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise PatchError(
             f"{label}: not a plain NumPy array ({str(error)[:200]}). Save it with numpy.save, without objects."
         ) from error
@@ -357,6 +379,8 @@ def _members(content: bytes, label: str) -> dict[str, NDArray[Any]]:
             name = member.filename.removesuffix(".npy")
             if name not in MEMBERS:
                 continue
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others take memory unasked
+                raise PatchError(f"{label}: the archive is packed in another way than numpy.savez does. Save it again.")
             if name in arrays:
                 raise PatchError(f"{label}: the archive holds {name!r} twice. Save it again.")
             most = min(8 * MAX_VALUES, member.file_size) if name == "pixels" else MAX_SMALL_BYTES

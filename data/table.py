@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,7 +216,8 @@ def _read(path: Path, most_bytes: int) -> pa.Table:
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True),
         )
-        return table.rename_columns(list(table.column_names))  # names are decoded here, or refused
+        _check_names(path, table.column_names)
+        return table
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:300]
         raise TableError(f"{path} cannot be read as a table: {reason}") from error
@@ -226,6 +228,7 @@ def _read_parquet(path: Path, most_bytes: int) -> pa.Table:
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         _check_width(path, len(schema.names))
+        _check_names(path, schema.names)
         batches, held = [], 0
         for batch in file.iter_batches(batch_size=max(1, min(1 << 16, most_bytes >> 20))):
             held += batch.nbytes
@@ -238,6 +241,15 @@ def _read_parquet(path: Path, most_bytes: int) -> pa.Table:
 def _check_width(path: Path, columns: int) -> None:
     if columns > MOST_COLUMNS:
         raise TableError(f"{path} has {columns:,} columns; at most {MOST_COLUMNS:,} are read. Leave some out.")
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse columns that cannot be told apart, and names that are none. Names are decoded when they are asked for."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise TableError(f"{path} has several columns {twice[:LONGEST_CLASS]!r}. Rename all but one.")
+    if any(len(name) > LONGEST_CLASS for name in names):
+        raise TableError(f"{path} has a column whose name is longer than {LONGEST_CLASS} letters. Rename it.")
 
 
 def _geometry(table: pa.Table, name: str) -> Points | None:

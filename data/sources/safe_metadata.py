@@ -84,7 +84,7 @@ def read_product(path: Path) -> Product:
         root = ElementTree.fromstring(text)
     except (OSError, EOFError, RuntimeError, ValueError, LookupError, SyntaxError, *_BROKEN_ARCHIVE) as error:
         # LookupError and ValueError: an encoding that does not exist, or that the parser does not take
-        raise SourceError(f"{path.name}: the product is damaged ({error}). Download it again.") from error
+        raise SourceError(f"{path.name}: the product is damaged ({str(error)[:200]}). Download it again.") from error
     images, classes = _images(path, prefix, names, metadata.rpartition("/")[0], level)
     quantification, offsets = _scale(path, root, level)
     return Product(level, _time(path, root), quantification, offsets, images, classes)
@@ -137,7 +137,7 @@ def _scale(path: Path, root: ElementTree.Element, level: Level) -> tuple[float, 
         }
     except (ValueError, IndexError) as error:
         raise SourceError(
-            f"{path.name}: {names[0]} or an offset in MTD_MSI{level}.xml is missing or no number ({error}). "
+            f"{path.name}: {names[0]} or an offset in MTD_MSI{level}.xml is missing or no number ({str(error)[:100]}). "
             "Download the product again."
         ) from error
     wanted = L1C_BANDS if level == "L1C" else L2A_BANDS
