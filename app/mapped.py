@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 What = Literal["value", "uncertainty"]
 MAX_TABLE_BYTES = 32 * 1024 * 1024
+MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 200_000
 MAP_STEP_DEG = 0.5
 WORLD = BBox(-180.0, -60.0, 180.0, 85.0)
@@ -155,11 +156,11 @@ def read_upload(content: bytes) -> Points:
 
             try:
                 rows = pq.read_metadata(path).num_rows  # before anything is unpacked
-            except (OSError, pa.ArrowInvalid) as error:
-                raise TableError(f"The table cannot be read as Parquet ({error}).") from error
+            except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+                raise TableError(f"The table cannot be read as Parquet ({str(error)[:300]}).") from error
             if rows > MAX_ROWS:
                 raise TableError(f"The table has {rows:,} rows; at most {MAX_ROWS:,} are read here.")
-        points = read_points(path)
+        points = read_points(path, most_bytes=MAX_UNPACKED_BYTES)
     if len(points) > MAX_ROWS:
         raise TableError(f"The table has {len(points):,} rows; at most {MAX_ROWS:,} are read here.")
     return points

@@ -24,7 +24,8 @@ def durable(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under ``path`` only when the block ends well, and is then on the disk."""
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # of a kill; or a link that somebody laid there, which is not followed
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -10,8 +10,11 @@ whose bands cannot be known, and patches without a single valid pixel.
 from __future__ import annotations
 
 import io
+import math
+import struct
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +38,7 @@ from data.bands import (
 )
 from data.errors import CoordinateError, PatchError
 from data.geo import validate_lonlat
+from data.npy import read_array, read_header
 from data.outline import outline_of
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -45,7 +49,26 @@ MAX_RATIO = 500
 """Bytes unpacked for each byte of the file. Where little is unpacked, more is allowed: patches of nodata pack well."""
 FREE_BYTES = 64 * 1024 * 1024
 MAX_MEMBERS = 16
+MEMBERS = ("pixels", "bands", "lonlat", "gsd_m")
+MAX_SMALL_BYTES = 64 * 1024
+"""Of a member of an archive beside its pixels."""
+MAX_NAME = 40
 MIN_SIDE_PX = 8
+MIN_GSD_M, MAX_GSD_M = 0.001, 20_000_000.0
+_BROKEN_PICTURE = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow was seen to leave with, or could by its source, where a picture is damaged."""
 METRES_PER_DEGREE = 111_195.0
 
 WANTED = (
@@ -153,9 +176,13 @@ def read_patch(
         point = validate_lonlat(lonlat, where=f"{label}, given place")[0]
         fields["lonlat"] = (float(point[0]), float(point[1]))
     if gsd_m is not None:
-        if not (np.isfinite(gsd_m) and gsd_m > 0):
-            raise PatchError(f"{label}: a pixel's size must be a positive number of metres, got {gsd_m:g}.")
         fields["gsd_m"] = float(gsd_m)
+    size_m = fields.get("gsd_m")
+    if size_m is not None and not MIN_GSD_M <= size_m <= MAX_GSD_M:
+        raise PatchError(
+            f"{label}: a pixel's size must be a positive number of metres, {MIN_GSD_M:g} to {MAX_GSD_M:,.0f}; "
+            f"got {size_m:g}. Give the right one."
+        )
     return Patch(pixels=_scale(values, bands, offset), bands=bands, source=label, **fields)
 
 
@@ -230,6 +257,8 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
                 if dataset.count > MAX_BANDS:
                     raise PatchError(f"{label}: {dataset.count} bands are more than {MAX_BANDS}. {WANTED}.")
                 shape = (dataset.count, dataset.height, dataset.width)
+                if dataset.dtypes[0].startswith("complex"):
+                    raise PatchError(f"{label}: its values are complex numbers. {WANTED}.")
                 itemsize = np.dtype(dataset.dtypes[0]).itemsize
                 _check_values(label, shape, packed=len(content), itemsize=itemsize)
                 named = tuple(canonical(text or "") for text in dataset.descriptions)
@@ -239,9 +268,9 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
                 data = dataset.read(masked=True)
                 georeference = _georeference(dataset)
                 acquired = _time(dataset.tags())
-    except RasterioError as error:
+    except (RasterioError, ValueError, OverflowError) as error:  # ValueError: texts that are no UTF-8
         raise PatchError(
-            f"{label}: the GeoTIFF is damaged or cut short ({str(error).splitlines()[0]}). Download or export it again."
+            f"{label}: the GeoTIFF is damaged or cut short ({_first_line(error)}). Download or export it again."
         ) from error
     if data.dtype == np.uint8:
         bands = DISPLAY_BANDS if bands == VISIBLE_BANDS else bands
@@ -257,6 +286,10 @@ def _read_geotiff(content: bytes, label: str) -> dict[str, Any]:
     }
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def _georeference(dataset: Any) -> dict[str, Any]:
     """Centre, metres a pixel and outline; nothing where there is no georeference, or none on the globe."""
     if dataset.crs is None or dataset.transform.is_identity:
@@ -265,7 +298,7 @@ def _georeference(dataset: Any) -> dict[str, Any]:
         centre, corners = outline_of(dataset.crs, dataset.transform, dataset.width, dataset.height)
     except CoordinateError:
         return {}
-    pixel = abs(dataset.transform.e)
+    pixel = math.hypot(dataset.transform.b, dataset.transform.e)  # of a raster that is turned, too
     metres = pixel * (METRES_PER_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1])
     return {"lonlat": centre, "gsd_m": float(metres), "footprint": corners}
 
@@ -288,8 +321,10 @@ def _read_picture(content: bytes, label: str) -> dict[str, Any]:
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
                 _check_values(label, (4, picture.height, picture.width), packed=len(content))
                 rgba = np.asarray(picture.convert("RGBA"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PatchError(f"{label}: the picture is damaged or cut short ({error}). Save it again.") from error
+    except _BROKEN_PICTURE as error:
+        raise PatchError(
+            f"{label}: the picture is damaged or cut short ({_first_line(error)}). Save it again."
+        ) from error
     values = np.moveaxis(rgba[..., :3], -1, 0)
     return {
         "values": np.ma.masked_array(values, np.broadcast_to(rgba[..., 3] == 0, values.shape)),
@@ -300,35 +335,17 @@ def _read_picture(content: bytes, label: str) -> dict[str, Any]:
 def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
     """An array, or an archive with ``pixels`` and optionally ``bands``, ``lonlat``, ``gsd_m``."""
     try:
-        if content[:2] == b"PK":
-            arrays = {}
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                members = archive.infolist()
-                if len(members) > MAX_MEMBERS:
-                    raise PatchError(
-                        f"{label}: the archive holds {len(members)} arrays; at most {MAX_MEMBERS} are read."
-                    )
-                for member in members:
-                    if member.file_size > 8 * MAX_VALUES:
-                        _check_values(label, (member.file_size,))
-                    _check_ratio(label, member.file_size, max(1, member.compress_size))
-                    with archive.open(member) as file:
-                        content_ = file.read(8 * MAX_VALUES + 1)  # what it says of its size need not be true
-                    arrays[member.filename.removesuffix(".npy")] = _load_array(content_, label)
-        else:
-            arrays = {"pixels": _load_array(content, label)}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        arrays = _members(content, label) if content[:2] == b"PK" else {"pixels": _checked(content, label)}
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise PatchError(
-            f"{label}: not a plain NumPy array ({error}). Save it with numpy.save, without objects."
+            f"{label}: not a plain NumPy array ({str(error)[:200]}). Save it with numpy.save, without objects."
         ) from error
-    if "pixels" not in arrays:
-        raise PatchError(f"{label}: the archive holds {sorted(arrays)}; expected an array called 'pixels'.")
     values = arrays["pixels"]
     if values.ndim == 3 and bands_by_count(values.shape[0]) is None and bands_by_count(values.shape[2]) is not None:
         values = np.moveaxis(values, -1, 0)  # rows × columns × bands
     if values.ndim != 3 or values.dtype.kind not in "uif":
         raise PatchError(f"{label}: an array of shape {values.shape} and type {values.dtype}. {WANTED}.")
-    named = tuple(canonical(str(band)) for band in arrays["bands"].ravel()) if "bands" in arrays else None
+    named = _band_names(arrays["bands"], label) if "bands" in arrays else None
     bands = named or bands_by_count(values.shape[0])
     if bands is None:
         raise PatchError(f"{label}: an array of {values.shape[0]} unnamed bands. {WANTED}.")
@@ -341,25 +358,62 @@ def _read_numpy(content: bytes, label: str) -> dict[str, Any]:
     if values.dtype.kind in "ui" and values.dtype != np.uint8:
         fields["values"] = np.ma.masked_array(values, np.broadcast_to((values == 0).all(axis=0), values.shape))
     if "lonlat" in arrays:
-        point = validate_lonlat(arrays["lonlat"].ravel(), where=label)[0]
+        point = validate_lonlat(_few(arrays["lonlat"], 2, "lonlat", label), where=label)[0]
         fields["lonlat"] = (float(point[0]), float(point[1]))
     if "gsd_m" in arrays:
-        fields["gsd_m"] = float(arrays["gsd_m"])
+        fields["gsd_m"] = _few(arrays["gsd_m"], 1, "gsd_m", label)[0]
     return fields
 
 
-def _load_array(content: bytes, label: str) -> NDArray[Any]:
-    """One ``.npy`` stream, its header read before its data is decoded."""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(stream)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which could run code when read")
+def _members(content: bytes, label: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an archive that a patch has; others are not unpacked."""
+    arrays: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if len(members) > MAX_MEMBERS:
+            raise PatchError(f"{label}: the archive holds {len(members)} arrays; at most {MAX_MEMBERS} are read.")
+        for member in members:
+            if member.file_size > 8 * MAX_VALUES:
+                _check_values(label, (member.file_size,))
+            _check_ratio(label, member.file_size, max(1, member.compress_size))
+            name = member.filename.removesuffix(".npy")
+            if name not in MEMBERS:
+                continue
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others take memory unasked
+                raise PatchError(f"{label}: the archive is packed in another way than numpy.savez does. Save it again.")
+            if name in arrays:
+                raise PatchError(f"{label}: the archive holds {name!r} twice. Save it again.")
+            most = min(8 * MAX_VALUES, member.file_size) if name == "pixels" else MAX_SMALL_BYTES
+            with archive.open(member) as file:
+                arrays[name] = _checked(file.read(most + 1), label)  # what it says of its size need not be true
+    if "pixels" not in arrays:
+        seen = sorted(member.filename[:40] for member in members)
+        raise PatchError(f"{label}: the archive holds {seen}; expected an array called 'pixels'.")
+    return arrays
+
+
+def _checked(content: bytes, label: str) -> NDArray[Any]:
+    """One ``.npy`` stream of a patch's size."""
+    shape, _, _ = read_header(io.BytesIO(content))
     _check_values(label, shape)
-    stream.seek(0)
-    array: NDArray[Any] = np.load(stream, allow_pickle=False)
-    return array
+    return read_array(content)
+
+
+def _band_names(given: NDArray[Any], label: str) -> tuple[str, ...]:
+    names = tuple(canonical(str(band)) for band in given.ravel()[: MAX_BANDS + 1])
+    if len(names) > MAX_BANDS or any(len(name) > MAX_NAME for name in names):
+        raise PatchError(f"{label}: names of bands are at most {MAX_BANDS}, of at most {MAX_NAME} letters. {WANTED}.")
+    return names
+
+
+def _few(given: NDArray[Any], count: int, name: str, label: str) -> list[float]:
+    """So many numbers of an archive's small array."""
+    if given.size != count or given.dtype.kind not in "uif":
+        raise PatchError(
+            f"{label}: {name} has the shape {given.shape} and type {given.dtype}; "
+            f"expected {count} number{'s' if count > 1 else ''}."
+        )
+    return [float(value) for value in given.ravel()]
 
 
 def _scale(values: Any, bands: tuple[str, ...], offset: float | None) -> NDArray[np.float32]:

@@ -173,7 +173,10 @@ def geo_metadata(table: pa.Table) -> dict[bytes, bytes]:
 
 def utc(when: datetime | None) -> datetime | None:
     """A time in UTC; one without a zone is taken as that."""
-    return None if when is None else when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    try:
+        return None if when is None else when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except OverflowError:  # the first or the last day of the calendar, which lies outside it in UTC
+        return None
 
 
 def encode_pixels(patch: Patch) -> bytes:

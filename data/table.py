@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ from data.leaks import find_leak
 LON_NAMES = ("lon", "longitude", "lng", "long", "decimallongitude", "x")
 LAT_NAMES = ("lat", "latitude", "decimallatitude", "y")
 LARGEST_BYTES = 4 << 30
+MOST_COLUMNS = 5000
+LONGEST_CLASS = 200
+"""Letters of a class's name. Arrays of text hold as much for each row as for the longest."""
 FEWEST_ROWS = 30
 FEW_VALUES = 12
 """Whole numbers of at most so many different values, each ten times on average, are taken for classes."""
@@ -89,19 +93,22 @@ class Sample:
     notes: tuple[str, ...]
 
 
-def read_points(path: Path, *, lon: str | None = None, lat: str | None = None) -> Points:
+def read_points(
+    path: Path, *, lon: str | None = None, lat: str | None = None, most_bytes: int = LARGEST_BYTES
+) -> Points:
     """Read a table of places.
 
     Args:
         path: a ``.csv`` (also ``.tsv`` or ``.txt``; comma, semicolon or tab), ``.parquet`` or ``.geoparquet`` file.
         lon: column of longitudes; guessed, or taken from GeoParquet's points, where not given.
         lat: column of latitudes.
+        most_bytes: of the file, and of what it holds when it is unpacked.
 
     Raises:
-        TableError: the file or a column cannot be read.
+        TableError: the file or a column cannot be read, or it is too large.
         CoordinateError: a coordinate is missing or off the globe.
     """
-    table = _read(path)
+    table = _read(path, most_bytes)
     if len(table) == 0:
         raise TableError(f"{path.name} has no rows.")
     names = table.column_names
@@ -141,7 +148,7 @@ def take_sample(points: Points, target: str, *, kind: str | None = None, feature
     found, why = (kind, "as asked for") if kind else _kind_of(column, target)
     values: NDArray[Any]
     if found == "classification":
-        values = _texts(column)
+        values = _texts(column, f"{points.name}, column {target!r}")
         there = values != ""
     else:
         values = _numbers(column, target, points.name)
@@ -190,26 +197,59 @@ def need(table: pa.Table, name: str, where: str) -> pa.ChunkedArray:
     raise TableError(f"{where} has no column {name!r}; it has {_listed(table.column_names)}.{hint}")
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, most_bytes: int) -> pa.Table:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".txt", ".parquet", ".geoparquet", ".pq"):
         raise TableError(f"{path}: give a table that ends in .csv, .tsv, .parquet or .geoparquet.")
     try:
         size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise TableError(f"{path} has {size:,} bytes; at most {LARGEST_BYTES:,} are read. Split it.")
+        if size > most_bytes:
+            raise TableError(f"{path} has {size:,} bytes; at most {most_bytes:,} are read. Split it.")
         if suffix in (".parquet", ".geoparquet", ".pq"):
-            return pq.read_table(path)
+            return _read_parquet(path, most_bytes)
         with path.open("rb") as file:
             head = file.readline(1 << 20)
         delimiter = max(",;\t", key=lambda mark: head.count(mark.encode()))
-        return pyarrow.csv.read_csv(
+        _check_width(path, head.count(delimiter.encode()) + 1)
+        table = pyarrow.csv.read_csv(
             path,
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True),
         )
-    except (OSError, pa.ArrowException) as error:
-        raise TableError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from error
+        _check_names(path, table.column_names)
+        return table
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise TableError(f"{path} cannot be read as a table: {reason}") from error
+
+
+def _read_parquet(path: Path, most_bytes: int) -> pa.Table:
+    """A Parquet file, a few rows at a time: one text that stands once in the file may stand in every row."""
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        _check_width(path, len(schema.names))
+        _check_names(path, schema.names)
+        batches, held = [], 0
+        for batch in file.iter_batches(batch_size=max(1, min(1 << 16, most_bytes >> 20))):
+            held += batch.nbytes
+            if held > most_bytes:
+                raise TableError(f"{path} unpacks to more than {most_bytes:,} bytes. Leave columns out, or split it.")
+            batches.append(batch)
+        return pa.Table.from_batches(batches, schema=schema)
+
+
+def _check_width(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise TableError(f"{path} has {columns:,} columns; at most {MOST_COLUMNS:,} are read. Leave some out.")
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse columns that cannot be told apart, and names that are none. Names are decoded when they are asked for."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise TableError(f"{path} has several columns {twice[:LONGEST_CLASS]!r}. Rename all but one.")
+    if any(len(name) > LONGEST_CLASS for name in names):
+        raise TableError(f"{path} has a column whose name is longer than {LONGEST_CLASS} letters. Rename it.")
 
 
 def _geometry(table: pa.Table, name: str) -> Points | None:
@@ -288,13 +328,20 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
+def _texts(column: pa.ChunkedArray, where: str) -> NDArray[np.str_]:
     """A column as classes: text, '' where it is empty; whole numbers without a point."""
     kind = column.type
     if pa.types.is_floating(kind):
         values = column.to_numpy()
         return np.array(["" if np.isnan(v) else f"{v:g}" for v in values.astype(np.float64).tolist()], dtype=np.str_)
-    return np.array(["" if v is None else str(v).strip() for v in column.to_pylist()], dtype=np.str_)
+    texts = ["" if v is None else str(v).strip() for v in column.to_pylist()]
+    if max(map(len, texts), default=0) > LONGEST_CLASS:
+        row = next(number for number, text in enumerate(texts, 1) if len(text) > LONGEST_CLASS)
+        raise TableError(
+            f"{where}: row {row} has {len(texts[row - 1]):,} letters; a class's name has at most {LONGEST_CLASS}. "
+            "Choose another column, or shorten it."
+        )
+    return np.array(texts, dtype=np.str_)
 
 
 def _kind_of(column: pa.ChunkedArray, name: str) -> tuple[str, str]:

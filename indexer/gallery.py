@@ -290,9 +290,9 @@ def _time(value: Any) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(value.strip())
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 def _content(vector: Vectors, place: Floats) -> str:

@@ -22,7 +22,7 @@ import filelock
 import numpy as np
 
 from data.errors import IndexStoreError
-from indexer.files import durable
+from indexer.files import durable, refuse_links
 from indexer.plan import Shard
 from indexer.progress import Progress
 from indexer.rows import read_ids
@@ -73,7 +73,7 @@ class Job:
             standing = json.loads((work / JOB).read_bytes())
             standing["parameters"]["method"] = self.parameters.method
             same = standing == plain
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             same = False
         if not same and work.exists():
             shutil.rmtree(work)
@@ -89,33 +89,44 @@ class Job:
         Raises:
             IndexStoreError: there is none, or it is of another version.
         """
+        from pydantic import TypeAdapter  # what a file holds need not be of the types that a job has
+
         path = index / BUILDING / JOB
         try:
             content = json.loads(path.read_bytes())
             if content.pop("format") != FORMAT:
                 raise ValueError("it is of another version of Samewhere")
-            chosen = content.pop("parameters")
-            chosen["sources"] = tuple(chosen["sources"])
-            return cls(**content, parameters=BuildParameters(**chosen))
+            return TypeAdapter(cls).validate_python(content)
         except FileNotFoundError:
             raise IndexStoreError(f"No job of {index} is unfinished: there is nothing to resume.") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise IndexStoreError(f"{path} cannot be resumed ({error}). Run the build again instead.") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise IndexStoreError(f"{path} cannot be resumed ({reason}). Run the build again instead.") from error
 
 
 class Ledger:
     """The finished shards of a job, a line of JSON each, on the disk before the next shard counts."""
 
     def __init__(self, work: Path) -> None:
-        """Read what is there; a last line that a kill cut short does not count."""
+        """Read what is there; a last line that a kill cut short does not count, nor does any that is no entry.
+
+        Raises:
+            IndexStoreError: the disk refuses.
+        """
         self._path = work / LEDGER
         self._folder = work / SHARDS
         self.lines: dict[str, dict[str, Any]] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for line in self._path.read_bytes().split(b"\n"):
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    entry = json.loads(line)
-                    self.lines[entry["shard"]] = entry
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise IndexStoreError(
+                f"{self._path} cannot be read ({error.strerror}). Remove it: its shards are made again."
+            ) from error
+        for line in content.split(b"\n"):
+            if (entry := _entry(line)) is not None:
+                self.lines[entry["shard"]] = entry
 
     def record(self, made: Made) -> None:
         """Add a shard."""
@@ -149,6 +160,22 @@ class Ledger:
         return [(name, reason) for line in lines if line for name, reason in line["failed"]]
 
 
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line of the ledger says, if it is one that :meth:`Ledger.record` wrote."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    kinds = {"shard": str, "kind": str, "rows": int, "seconds": float | int, "failed": list}
+    if not isinstance(entry, dict) or entry.keys() != kinds.keys():
+        return None
+    pairs = all(
+        isinstance(one, list) and len(one) == 2 and all(isinstance(text, str) for text in one)
+        for one in (entry["failed"] if isinstance(entry["failed"], list) else [None])
+    )
+    return entry if pairs and all(isinstance(entry[name], kind) for name, kind in kinds.items()) else None
+
+
 def write_state(work: Path, now: Progress, *, failed: int) -> None:
     """Write down how far a job is; where the disk refuses, the job goes on without.
 
@@ -173,14 +200,27 @@ def read_state(index: Path) -> dict[str, Any] | None:
     """
     try:
         state = json.loads((index / BUILDING / STATE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return state if isinstance(state, dict) else None
+    return state if isinstance(state, dict) and all(_fits(state, *one) for one in _STATE.items()) else None
+
+
+_STATE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("done", "made", "total", "failed"), (int,)),
+    **dict.fromkeys(("elapsed_s", "fraction"), (int, float)),
+    **dict.fromkeys(("remaining_s", "rate"), (int, float, type(None))),
+    **dict.fromkeys(("stage", "at"), (str,)),
+}
+
+
+def _fits(state: dict[str, Any], name: str, kinds: tuple[type, ...]) -> bool:
+    value = state.get(name)
+    return isinstance(value, kinds) and (not isinstance(value, float | int) or abs(value) < 1e15)  # NaN is no less
 
 
 def is_running(index: Path) -> bool:
     """Whether a process works on an index at this moment."""
-    if not (index / LOCK).is_file():
+    if not (index / LOCK).is_file() or (index / LOCK).is_symlink():
         return False
     lock = filelock.FileLock(index / LOCK)
     try:
@@ -198,8 +238,10 @@ def only_writer(index: Path) -> Iterator[None]:
     """Hold the index's lock, which the system drops even when the process is killed.
 
     Raises:
-        IndexStoreError: another process holds it; names that process.
+        IndexStoreError: another process holds it; names that process. Or a file there is a link to elsewhere.
     """
+    refuse_links(index)
+    refuse_links(index / BUILDING, below=True)
     owner = index / OWNER
     lock = filelock.FileLock(index / LOCK)
     try:

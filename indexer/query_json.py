@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import QueryError, SamewhereError
+from data.npy import read_array, read_header
 from data.patch import MAX_BYTES, MAX_VALUES, Patch
 from indexer.query import DEFAULT_BACKGROUND, MAX_DEPTH, MAX_INGREDIENTS, Query
 
@@ -181,20 +182,27 @@ def _read_pixels(given: Any, where: str) -> NDArray[np.float32]:
     try:
         packed = io.BytesIO(base64.b64decode(given, validate=True))
         with zipfile.ZipFile(packed) as archive, archive.open("pixels.npy") as file:
+            if archive.getinfo("pixels.npy").compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("packed in another way than NumPy does")
             content = file.read(limit + 1)  # what it says of its size need not be true
         if len(content) > limit:
             raise QueryError(f"{where}: more than {MAX_VALUES // 10**6} million values. Cut a smaller patch.")
         stream = io.BytesIO(content)
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("a newer array format")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, _, dtype = read_header(stream)
         if dtype != np.float32 or len(shape) != 3 or 4 * math.prod(shape) != len(content) - stream.tell():
             raise ValueError(f"an array of shape {shape} and type {dtype}")
-        stream.seek(0)
-        pixels: NDArray[np.float32] = np.load(stream, allow_pickle=False)
-    except (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        pixels = read_array(content)
+    except (
+        ValueError,
+        KeyError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise QueryError(
-            f"{where}: not a NumPy archive with float32 pixels of bands × rows × columns ({error}). "
+            f"{where}: not a NumPy archive with float32 pixels of bands × rows × columns ({str(error)[:200]}). "
             "Write the query with Query.to_json."
         ) from error
     return np.ascontiguousarray(pixels, dtype=np.float32)

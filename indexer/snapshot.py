@@ -36,6 +36,8 @@ MANIFEST = "manifest.json"
 POINTER = "current"
 BUILDING = "building"
 LOCK = "build.lock"
+DIGEST = re.compile(r"[0-9a-f]{64}")
+MOST_DIMENSIONS = 1 << 16
 GONE = "gone-"
 """Beginning of the name of a snapshot that is being removed."""
 DATA_FILES = tuple(f"{kind}.{suffix}" for kind in KINDS for suffix in ("parquet", "arrow", "faiss"))
@@ -145,10 +147,10 @@ class Manifest:
             if version == FORMAT:
                 manifest = cls(**{name: content[name] for name in cls.__dataclass_fields__})
                 intact = manifest.digest() == manifest.fingerprint and set(DATA_FILES) <= set(manifest.files)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise IndexStoreError(
-                f"{path} cannot be read ({type(error).__name__}: {error}). Rebuild it: `{build_command(index)}`."
-            ) from error
+                wrong = manifest._wrong() if intact else ""
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"[:300]
+            raise IndexStoreError(f"{path} cannot be read ({reason}). Rebuild it: `{build_command(index)}`.") from error
         if version != FORMAT:
             raise IndexStoreError(
                 f"{path} has format version {version!r}; this version of Samewhere reads version {FORMAT}. "
@@ -159,7 +161,32 @@ class Manifest:
                 f"{path} was changed after it was written (its fingerprint does not fit). "
                 f"Rebuild the index: `{build_command(index)} --force`."
             )
+        if wrong:
+            raise IndexStoreError(
+                f"{path} is not one that Samewhere writes: {wrong}. Do not use this index; "
+                f"rebuild it: `{build_command(index)} --force`."
+            )
         return manifest
+
+    def _wrong(self) -> str:
+        """What in a manifest cannot be so, or ''. A fingerprint that fits proves nothing: anybody can compute it."""
+        known = self.checkpoint
+        if not all(isinstance(known.get(key), str) for key in ("name", "fingerprint")) or not _count(known.get("dim")):
+            return "its checkpoint has no name, fingerprint or number of dimensions"
+        if not 0 < known["dim"] <= MOST_DIMENSIONS:
+            return f"{known['dim']} dimensions"
+        if set(self.counts) != set(KINDS) or not all(map(_count, [*self.counts.values(), *self.sources.values()])):
+            return "its numbers of rows are none"
+        for name, entry in self.files.items():
+            if not NAME.fullmatch(name) or not _count(entry["size"]) or not DIGEST.fullmatch(entry["sha256"]):
+                return f"the entry {name[:60]!r} is no file of a snapshot with a size and a SHA-256"
+        if set(self.search) != set(KINDS) or not all(isinstance(one["method"], str) for one in self.search.values()):
+            return "how its rows are searched is not said"
+        if not all(len(one) == 2 and all(isinstance(text, str) for text in one) for one in self.failed):
+            return "its failures are no pairs of texts"
+        if not isinstance(self.parameters, dict) or not isinstance(self.created, str):
+            return "its parameters or its time are none"
+        return ""
 
     def check_checkpoint(self, name: str, fingerprint: str, *, index: Path | str) -> None:
         """Refuse the encoders of another checkpoint: their vectors would mean nothing here.
@@ -173,6 +200,11 @@ class Manifest:
                 f"({self.checkpoint['fingerprint'][:12]}), not by {name} ({fingerprint[:12]}). Use the one that built "
                 f"it, or rebuild the index: `{build_command(index)}`."
             )
+
+
+def _count(value: object) -> bool:
+    """Whether a value is a number of something."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
 def pointer_of(name: str | None) -> str:
@@ -227,7 +259,7 @@ def current_snapshot(index: Path, name: str | None = None) -> Path:
             reason = "is empty" if index.is_dir() else "is a file" if index.exists() else "does not exist"
             action = "to build an index there" if not index.is_file() else "with the path of a directory"
         raise IndexStoreError(f"{index} {reason}. Run `{build_command(index)}` {action}.") from None
-    if not content.startswith("snap-") or Path(content).name != content:
+    if not content.startswith("snap-") or not NAME.fullmatch(content):
         raise IndexStoreError(f"{pointer} names no snapshot. Rebuild the index: `{build_command(index)}`.")
     return index / content
 
@@ -240,6 +272,8 @@ def check_files(directory: Path, manifest: Manifest, *, index: Path) -> None:
     """
     for name, promised in manifest.files.items():
         path, expected = directory / name, promised["size"]
+        if path.is_symlink():
+            raise IndexStoreError(f"{path} is a link, and a snapshot holds none. Copy the file itself there.")
         seen = path.stat().st_size if path.is_file() else None
         if seen != expected:
             state = "is missing" if seen is None else f"has {seen:,} bytes where its manifest promises {expected:,}"
@@ -279,6 +313,15 @@ def sweep(index: Path) -> list[str]:
     return removed
 
 
+def _shards(job: Path) -> int:
+    """How many shards an unfinished job has; 0 where its file does not say."""
+    try:
+        wanted = json.loads(job.read_bytes())["shards"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0
+    return wanted if _count(wanted) else 0
+
+
 def index_status(index: Path, name: str | None = None) -> dict[str, Any]:
     """State of the index at a path, for people and scripts; reads only, and never fails on a broken index.
 
@@ -295,11 +338,7 @@ def index_status(index: Path, name: str | None = None) -> dict[str, Any]:
         job = index / BUILDING / "job.json"
         if job.is_file():
             done = len(list((index / BUILDING / "shards").glob("*.parquet")))
-            try:
-                shards = int(json.loads(job.read_bytes())["shards"])
-            except (ValueError, KeyError, TypeError):  # damaged; whoever resumes it is told
-                shards = 0
-            status["building"] = {"shards": shards, "shards_done": done}
+            status["building"] = {"shards": _shards(job), "shards_done": done}
             status["building"] |= {"running": is_running(index), "progress": read_state(index)}
         try:
             directory = current_snapshot(index, name)

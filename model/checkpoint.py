@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from model.satclip import SatCLIPConfig, SatCLIPNetwork, SatCLIPPair
 __all__ = ["DEFAULT", "WEIGHTS", "embedded_names", "load", "read_card", "save"]
 
 DEFAULT = "blue-marble-l40"
+DEEPEST, LARGEST_SIZE = 6, 8192
+"""Of a configuration: levels, and the largest number."""
 LISTED = 12
 """Names of weights that a message lists before it counts the rest."""
 
@@ -67,7 +69,7 @@ def load(
     path = locate(name)
     if path.suffix == ".ckpt":
         config, tensors = read_official(path)
-        network: Network = SatCLIPNetwork(config, part=part, empty=True)
+        network: Network = _built(path, lambda: SatCLIPNetwork(config, part=part, empty=True))
         identity = sha256_of(path)
         card = official_card(name, config, identity)
         known = name if name in OFFICIAL else str(path.resolve())
@@ -158,17 +160,51 @@ def _read_own(path: Path, card: Mapping[str, Any], content: bytes, part: str) ->
         )
     try:
         config = card["config"]
-        if "le_type" in config:
-            hyperparameters = SatCLIPConfig.from_official(config, where=str(path.with_suffix(".json")))
-            network: Network = SatCLIPNetwork(hyperparameters, part=part, empty=True)
-        else:
-            network = PairNetwork(PairConfig.from_json(config), part=part, empty=True)
         tensors = load_tensors(content)
+        official = "le_type" in config
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged checkpoint ({error}). Copy it again.") from error
+        raise CheckpointError(f"{path}: damaged checkpoint ({str(error)[:300]}). Copy it again.") from error
+
+    def build() -> Network:
+        _check_numbers(config)
+        if official:
+            hyperparameters = SatCLIPConfig.from_official(config, where=str(path.with_suffix(".json")))
+            return SatCLIPNetwork(hyperparameters, part=part, empty=True)
+        pair = PairConfig.from_json(config)
+        with torch.device("meta"):  # no memory is set aside before it is known that the file fills it
+            wanted = sum(tensor.numel() for tensor in PairNetwork(pair, part=part).state_dict().values())
+        if wanted > sum(tensor.numel() for tensor in tensors.values()):
+            raise ValueError(f"its configuration has {wanted:,} weights, more than the file holds: size mismatch")
+        return PairNetwork(pair, part=part, empty=True)
+
+    network = _built(path, build)
     # What an index was made with is the weights and how they are put together.
     recipe = json.dumps(config, sort_keys=True).encode()
     return network, tensors, hashlib.sha256(fingerprint.encode() + recipe).hexdigest()
+
+
+def _built(path: Path, build: Callable[[], Network]) -> Network:
+    """Networks of a file's configuration, which may say anything.
+
+    Raises:
+        CheckpointError: no networks can be built of it.
+    """
+    try:
+        return build()
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError, AssertionError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        raise CheckpointError(f"{path}: damaged checkpoint ({reason}). Copy it again.") from error
+
+
+def _check_numbers(config: Any, *, depth: int = 0) -> None:
+    """Refuse a configuration that is nested without end, or with sizes that no network has."""
+    if depth > DEEPEST:
+        raise ValueError("its configuration is nested too deeply")
+    if isinstance(config, dict | list):
+        for value in config.values() if isinstance(config, dict) else config:
+            _check_numbers(value, depth=depth + 1)
+    elif isinstance(config, int | float) and not abs(config) <= LARGEST_SIZE:
+        raise ValueError(f"a size of {config:g} in its configuration")
 
 
 def _fill(network: Network, tensors: Mapping[str, Tensor], path: Path) -> None:

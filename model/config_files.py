@@ -11,6 +11,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr as short  # aliases let a short file stand for a value without end
 from typing import Any, TypeVar
 
 import yaml
@@ -21,6 +22,7 @@ from model.presets import TrainConfig
 from model.recipes import FolderConfig
 from model.run import RunOptions
 
+LARGEST_BYTES = 1 << 20
 T = TypeVar("T")
 KINDS: dict[str, type[TrainConfig] | type[FolderConfig]] = {"blue-marble": TrainConfig, "satclip": FolderConfig}
 
@@ -39,17 +41,19 @@ def read_config(path: Path, *, settings: Sequence[str] = ()) -> tuple[TrainConfi
         CheckpointError: the file cannot be read, or a key or value is not what a recipe has.
     """
     try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise CheckpointError(f"{path}: {path.stat().st_size:,} bytes are no recipe.")
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date that is none
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:300]
         raise CheckpointError(f"{path}: cannot be read as YAML ({reason}).") from error
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path}: expected keys and values, found {type(fields).__name__}. See configs/.")
     for setting in settings:
         _set(fields, setting)
     kind = fields.pop("kind", None)
-    if kind not in KINDS:
-        raise CheckpointError(f"{path}, key kind: {kind!r} is unknown; choose one of {', '.join(KINDS)}.")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise CheckpointError(f"{path}, key kind: {short(kind)} is unknown; choose one of {', '.join(KINDS)}.")
     options = _build(RunOptions, fields.pop("run", None) or {}, path, "run.")
     return _build(KINDS[kind], fields, path), options
 
@@ -73,7 +77,7 @@ def _set(fields: dict[str, Any], setting: str) -> None:
             raise CheckpointError(f"--set {setting}: {parent} is a value, nothing can stand below it.")
     try:
         fields[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise CheckpointError(f"--set {setting}: the value cannot be read as YAML.") from error
 
 
@@ -83,7 +87,7 @@ def _build(cls: type[T], fields: Any, path: Path, prefix: str = "") -> T:
     except ValidationError as error:
         first = error.errors()[0]
         key = prefix + ".".join(str(part) for part in first["loc"] if not str(part).startswith("literal["))
-        reason = f"{first['msg']}, found {first['input']!r}"
+        reason = f"{first['msg']}, found {short(first['input'])}"
         if first["type"] == "missing":
             reason = "the key is missing"
         elif first["type"] == "unexpected_keyword_argument":

@@ -172,8 +172,9 @@ def load_head(name: str, *, checkpoint: str, fingerprint: str) -> Saved:
         raise HeadError(f"{path}: the tensors are not those that the card beside them describes. Fit it again.")
     try:
         return _assemble(card, load_tensors(content))
-    except (SafetensorError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise HeadError(f"{path}: damaged head ({type(error).__name__}: {error}). Fit it again.") from error
+    except (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise HeadError(f"{path}: damaged head ({reason}). Fit it again.") from error
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from data.home import models_path
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIXES = (".safetensors", ".ckpt")
+LARGEST_CARD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,15 @@ def read_card(weights: Path) -> dict[str, Any]:
     """
     path = weights.with_suffix(".json")
     try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if path.stat().st_size > LARGEST_CARD_BYTES:
+            raise CheckpointError(f"{path}: {path.stat().st_size:,} bytes are no card. Copy both files again.")
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: the card beside the weights cannot be read ({error}). Copy both files."
         ) from error
+    if not isinstance(card, dict):
+        raise CheckpointError(f"{path}: a card is an object of names and values. Copy both files again.")
     return card
 
 

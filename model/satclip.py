@@ -16,6 +16,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as short
 from typing import Any, cast
 
 import numpy as np
@@ -35,6 +36,8 @@ from model.views import BOTH
 from model.vision import build_vision
 
 BATCH = 32
+LARGEST = 8192
+"""Of a size or number of layers in a configuration."""
 PATHS = {"eval_downstream": False, "air_temp_data_path": "", "election_data_path": ""}
 """What some versions of the original trainer kept too. The official loader removes all three without asking whether
 they are there, so files written here have them."""
@@ -121,8 +124,9 @@ class SatCLIPConfig:
                 fits = isinstance(value, (int, float)) and math.isfinite(value)
             else:
                 fits = isinstance(value, type(default))
-            if not fits or isinstance(value, bool):
-                raise CheckpointError(f"{where}: the hyperparameter {name} is {value!r}, which it cannot be.")
+            sizes = value if isinstance(value, tuple) else (value,)
+            if not fits or isinstance(value, bool) or any(isinstance(n, int) and not 0 <= n <= LARGEST for n in sizes):
+                raise CheckpointError(f"{where}: the hyperparameter {name} is {short(value)}, which it cannot be.")
             values[name] = value
         return cls(**values)
 

@@ -61,7 +61,7 @@ def _check_coordinate_system(content: bytes, address: str) -> None:
     """Say why a file that has been read has no outline, where it is not for want of a georeference."""
     with warnings.catch_warnings(), MemoryFile(content) as file:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with file.open() as dataset:
+        with file.open(driver="GTiff") as dataset:
             if dataset.crs is None or dataset.transform.is_identity:
                 return
             try:

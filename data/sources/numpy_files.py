@@ -22,6 +22,7 @@ from rasterio.transform import from_origin
 from data.bands import DISPLAY_BANDS, canonical
 from data.errors import PatchError, SourceError
 from data.geo import EARTH_RADIUS_KM, Floats, validate_lonlat
+from data.npy import read_header
 from data.outline import outline_of
 from data.patch import MAX_VALUES, Patch, guess_offset
 from data.radiometry import NODATA, SATURATED, reflectance
@@ -133,6 +134,8 @@ def _keys() -> str:
 def _array(path: Path, address: str) -> NDArray[Any]:
     """The array on disk, checked; its values are read when they are used."""
     try:
+        with path.open("rb") as file:
+            read_header(file)  # it fails in one way, NumPy in many
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise PatchError(

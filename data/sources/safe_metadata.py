@@ -11,8 +11,11 @@ Source:
 
 from __future__ import annotations
 
+import lzma
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +30,7 @@ NATIVE_GSD_M = dict.fromkeys(L1C_BANDS, 20) | dict.fromkeys(("B02", "B03", "B04"
 NATIVE_GSD_M |= dict.fromkeys(("B01", "B09", "B10"), 60)
 """Metres a pixel as the instrument takes each band. L2A also has copies at coarser ones, and B01 at 20 m."""
 MAX_XML_BYTES = 16 * 1024 * 1024
+_BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _METADATA = re.compile(r"(?:^|/)MTD_MSIL(1C|2A)\.xml$")
 _IMAGE = re.compile(r"/?GRANULE/([^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]+_(B\d[\dA]|SCL)(?:_(\d\d)m)?\.jp2")
 
@@ -78,8 +82,9 @@ def read_product(path: Path) -> Product:
         if len(text) > MAX_XML_BYTES:
             raise SourceError(f"{path.name}: {metadata} is larger than {MAX_XML_BYTES >> 20} MB, so it is no metadata.")
         root = ElementTree.fromstring(text)
-    except (OSError, zipfile.BadZipFile, ElementTree.ParseError, NotImplementedError, RuntimeError) as error:
-        raise SourceError(f"{path.name}: the product is damaged ({error}). Download it again.") from error
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, SyntaxError, *_BROKEN_ARCHIVE) as error:
+        # LookupError and ValueError: an encoding that does not exist, or that the parser does not take
+        raise SourceError(f"{path.name}: the product is damaged ({str(error)[:200]}). Download it again.") from error
     images, classes = _images(path, prefix, names, metadata.rpartition("/")[0], level)
     quantification, offsets = _scale(path, root, level)
     return Product(level, _time(path, root), quantification, offsets, images, classes)
@@ -132,13 +137,14 @@ def _scale(path: Path, root: ElementTree.Element, level: Level) -> tuple[float, 
         }
     except (ValueError, IndexError) as error:
         raise SourceError(
-            f"{path.name}: {names[0]} or an offset in MTD_MSI{level}.xml is missing or no number ({error}). "
+            f"{path.name}: {names[0]} or an offset in MTD_MSI{level}.xml is missing or no number ({str(error)[:100]}). "
             "Download the product again."
         ) from error
     wanted = L1C_BANDS if level == "L1C" else L2A_BANDS
     without = [band for band in wanted if band not in given] if given else []
-    if without or not quantification > 0:
-        wrong = f"no offset for {', '.join(without)} though others have one" if without else f"{names[0]} {texts[0]}"
+    if without or not 0 < quantification < math.inf or not all(map(math.isfinite, given.values())):
+        numbers = f"{names[0]} {texts[0][:40]}, or an offset that is not finite"
+        wrong = f"no offset for {', '.join(without)} though others have one" if without else numbers
         raise SourceError(f"{path.name}: MTD_MSI{level}.xml has {wrong}. Download the product again.")
     return quantification, {band: given.get(band, 0.0) for band in wanted}
 
@@ -147,6 +153,6 @@ def _time(path: Path, root: ElementTree.Element) -> datetime:
     text = next((element.text or "" for element in root.iter("PRODUCT_START_TIME")), "")
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        raise SourceError(f"{path.name}: PRODUCT_START_TIME is {text!r}, which is no time.") from error
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:  # in UTC, the first and the last day may lie outside the calendar
+        raise SourceError(f"{path.name}: PRODUCT_START_TIME is {text[:60]!r}, which is no time.") from error
