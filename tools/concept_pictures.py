@@ -209,7 +209,9 @@ def _save(figure: Any, out: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=120, bbox_inches="tight", facecolor="white")
     plt.close(figure)
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        out, optimize=True
+    )
 
 
 if __name__ == "__main__":
