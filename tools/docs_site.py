@@ -13,6 +13,7 @@ import json
 import os
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,12 @@ _CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|`[^`\n]+`)", re.MULTILI
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Replace every pattern in the nav by the files that match it, in the order of their names."""
+    """Replace every pattern in the nav by the files that match it and are not named, in the order of their names."""
     docs = Path(config.docs_dir)
     there = [path.relative_to(docs).as_posix() for path in docs.rglob("*.md")]
     there += [path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb")]
-    config.nav = _expand(config.nav or [], sorted(there))
+    named = set(_named(config.nav or []))
+    config.nav = _expand(config.nav or [], sorted(set(there) - named))
     return config
 
 
@@ -145,6 +147,13 @@ def _resolve(path: str, origin: str) -> str | None:
         return None
     target = posixpath.normpath(posixpath.join(posixpath.dirname(origin), path))
     return target if not target.startswith("..") and os.path.isfile(ROOT / target) else None
+
+
+def _named(entries: Any) -> Iterator[str]:
+    """The files that a nav names, patterns included."""
+    for entry in entries:
+        inside = next(iter(entry.values())) if isinstance(entry, dict) else entry
+        yield from _named(inside) if isinstance(inside, list) else [inside]
 
 
 def _expand(entries: Any, there: list[str]) -> Any:
