@@ -131,7 +131,10 @@ def check_area(points: Iterable[Iterable[float]]) -> tuple[LonLat, ...]:
     Raises:
         CoordinateError: they do not.
     """
-    corners = [tuple(map(float, point)) for point in points]
+    try:
+        corners = [tuple(map(float, point)) for point in points]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CoordinateError("An area is a list of points, each a longitude and a latitude in degrees.") from error
     if not 3 <= len(corners) <= MOST_CORNERS:
         raise CoordinateError(f"An area has 3 to {MOST_CORNERS} corners, this one {len(corners)}.")
     lonlat = validate_lonlat(corners, where="area").round(4)

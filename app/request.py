@@ -145,7 +145,14 @@ def read_where(given: Any) -> Where:
             found[name] = readers[name](value)
         except SamewhereError as error:
             raise QueryError(f"where, {name}: {error}") from error
-        except (ValueError, TypeError, KeyError, shapely.errors.GEOSException) as error:
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            OverflowError,
+            RecursionError,
+            shapely.errors.GEOSException,
+        ) as error:
             raise QueryError(f"where, {name}: cannot be read ({str(error)[:80]}).") from error
     return Where(**found)
 

@@ -8,6 +8,7 @@ instead of guessing what was meant. "Kilometres" are great-circle kilometres on 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from reprlib import repr as short
 from typing import Any
 
 import h3.api.numpy_int as h3
@@ -38,8 +39,8 @@ def validate_lonlat(lonlat: ArrayLike, *, where: str = "coordinates") -> Floats:
     """
     try:
         points = np.array(lonlat, dtype=np.float64, ndmin=2)
-    except (TypeError, ValueError) as error:
-        raise CoordinateError(f"{where}: expected numbers (longitude, latitude), got {lonlat!r}.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CoordinateError(f"{where}: expected numbers (longitude, latitude), got {short(lonlat)[:200]}.") from error
     if points.ndim != 2 or points.shape[1] != 2:
         raise CoordinateError(f"{where}: expected pairs (longitude, latitude), got an array of shape {points.shape}.")
     finite = np.isfinite(points).all(axis=1)
@@ -152,7 +153,7 @@ class BBox:
             west, south, east, north = (float(part) for part in text.split(","))
         except ValueError as error:
             raise CoordinateError(
-                f"bounding box: expected four numbers west,south,east,north, got {text!r}, "
+                f"bounding box: expected four numbers west,south,east,north, got {text[:200]!r}, "
                 "as in -10,35,30,60 for western Europe."
             ) from error
         return cls(west, south, east, north)
@@ -175,7 +176,7 @@ def parse_place(text: str) -> tuple[float, float]:
         lon, lat = (float(part) for part in parts)
     except ValueError as error:
         raise CoordinateError(
-            f"place: expected longitude,latitude in decimal degrees, got {text!r}, as in 12.49,41.89 for Rome."
+            f"place: expected longitude,latitude in decimal degrees, got {text[:200]!r}, as in 12.49,41.89 for Rome."
         ) from error
     point = validate_lonlat((lon, lat), where="place")[0]
     return float(point[0]), float(point[1])
@@ -273,5 +274,5 @@ def hex_to_cell(text: str) -> int:
     except ValueError:
         valid = False
     if not valid:
-        raise CoordinateError(f"{text!r} is not an H3 cell id; expected 15 hex digits such as 841e805ffffffff.")
+        raise CoordinateError(f"{text[:200]!r} is not an H3 cell id; expected 15 hex digits such as 841e805ffffffff.")
     return cell

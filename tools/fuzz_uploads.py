@@ -79,7 +79,15 @@ class Tally:
     slowest: int = -1
 
 
-def fuzz(kind: str, *, seed: int, inputs: int, first: int = 0, input_s: float = INPUT_S) -> tuple[Tally, list[Finding]]:
+def fuzz(
+    kind: str,
+    *,
+    seed: int,
+    inputs: int,
+    first: int = 0,
+    input_s: float = INPUT_S,
+    make: Callable[[str, Path], Callable[[bytes], Any]] | None = None,
+) -> tuple[Tally, list[Finding]]:
     """Run the inputs of one kind.
 
     Args:
@@ -88,6 +96,7 @@ def fuzz(kind: str, *, seed: int, inputs: int, first: int = 0, input_s: float = 
         inputs: how many.
         first: number of the first.
         input_s: seconds that one input may take.
+        make: gives what reads a kind; :func:`reader` by default.
 
     Returns:
         Counts, and the findings, alike ones together.
@@ -96,7 +105,8 @@ def fuzz(kind: str, *, seed: int, inputs: int, first: int = 0, input_s: float = 
     begun = time.monotonic()
     while at < end:
         here, there = multiprocessing.get_context("spawn").Pipe(duplex=False)
-        process = multiprocessing.get_context("spawn").Process(target=_work, args=(there, kind, seed, at, end))
+        given = (there, kind, seed, at, end, make or reader)
+        process = multiprocessing.get_context("spawn").Process(target=_work, args=given)
         process.start()
         there.close()
         ended = ""
@@ -126,14 +136,16 @@ def fuzz(kind: str, *, seed: int, inputs: int, first: int = 0, input_s: float = 
     return tally, list(found.values())
 
 
-def _work(out: Connection, kind: str, seed: int, first: int, end: int) -> None:
+def _work(
+    out: Connection, kind: str, seed: int, first: int, end: int, make: Callable[[str, Path], Callable[[bytes], Any]]
+) -> None:
     """In the process: read one input after the other, and tell of each before the next is begun, in a pipe."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries in C complain of every broken file
     os.environ.update(GDAL_NUM_THREADS="1", OMP_NUM_THREADS="1", CPL_LOG=os.devnull)
     with tempfile.TemporaryDirectory() as folder:
-        read = reader(kind, Path(folder))
+        read = make(kind, Path(folder))
         mutate(kind, random.Random(0))
         held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY_BYTES, held + MEMORY_BYTES))
