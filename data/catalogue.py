@@ -209,6 +209,7 @@ class Catalogue:
     def _fetch(self, text: str, values: Sequence[Any]) -> pa.Table:
         try:
             # A cursor of its own for each question, so that threads may ask at the same time.
-            return self._connection.cursor().sql(text, params=list(values)).to_arrow_table()
+            with self._connection.cursor() as cursor:
+                return cursor.sql(text, params=list(values)).to_arrow_table()
         except duckdb.Error as error:
             raise SourceError(f"{self.path} cannot be read: {error}. Add its sources anew.") from error

@@ -26,6 +26,8 @@ from indexer.rowset import RowSet
 from indexer.vectors import Rows, VectorIndex, import_faiss
 
 METHODS = ("flat", "ivf-flat", "ivf-rabitq", "ivf-hnsw-rabitq")
+ID_BYTES = 8
+"""Of a row's number, beside its code in a list."""
 
 
 def choose_method(count: int) -> str:
@@ -68,6 +70,9 @@ class AnnIndex:
         faiss = import_faiss()
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+            lists = index.invlists if hasattr(index, "invlists") else None
+            if lists is None or path.stat().st_size < index.ntotal * (lists.code_size + ID_BYTES):
+                raise RuntimeError("shorter than its lists")  # FAISS before 1.15 maps what is not there
         except RuntimeError as error:
             raise IndexStoreError(f"{path} is not a readable FAISS file: it is damaged. Rebuild the index.") from error
         if (index.ntotal, index.d) != (exact.count, exact.dim):

@@ -81,7 +81,7 @@ def test_degrees_come_out_as_they_went_in():
 
 def test_a_turned_raster_keeps_its_outline():
     straight = Affine(10, 0, 499_680, 0, -10, 7_500_000)
-    turned = straight @ Affine.translation(32, 32) @ Affine.rotation(45) @ Affine.translation(-32, -32)
+    turned = straight * Affine.translation(32, 32) * Affine.rotation(45) * Affine.translation(-32, -32)
     crs = CRS.from_epsg(32722)
     centre, outline = outline_of(crs, turned, 64, 64)
     east_west_m = 1e3 * great_circle_km(outline[0], outline[2])
