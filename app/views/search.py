@@ -70,7 +70,7 @@ def page() -> None:
             st.error(str(error))
     with middle:
         results_view.draw_map(answer, query_, waiting=waiting)
-        results_view.below_map(answer)
+        results_view.below_map(answer, flat=query_.projection == "flat")
     with right:
         results_view.draw_gallery(answer, query_, ready)
     st.caption((BUILT_IN if blue_marble else "") + ATTRIBUTION)

@@ -42,6 +42,10 @@
     onResize: () => { if (!data.moved) setView(worldView()); },
     layers: [],
     onAfterRender: () => {
+      // data-drawn is the token of what is on the screen: its pictures are decoded, its layers drawn.
+      if (box.dataset.drawn !== data.token && deckgl.props.layers.every((layer) => layer.isLoaded)) {
+        box.dataset.drawn = data.token ?? "";
+      }
       if (outlines !== null) return;
       outlines = undefined; // asked for
       setTimeout(loadOutlines, 300);
@@ -91,8 +95,8 @@
       new deck.BitmapLayer({
         id: "blue-marble", image: "../blue_marble.jpg", bounds: WORLD, tintColor: [205, 212, 222], visible: satellite,
       }),
-      data.field && new deck.BitmapLayer({
-        id: "field", image: data.field, bounds: WORLD, visible: coloured,
+      data.picture && new deck.BitmapLayer({
+        id: "field", image: data.picture, bounds: WORLD, visible: coloured,
         textureParameters: { minFilter: "linear", magFilter: "nearest" },
       }),
       outlines && new deck.LineLayer({
@@ -253,8 +257,21 @@
     deckgl.setProps({ layers: [...baseLayers, bounds(), ...marks(), ...areas()].filter(Boolean) });
   }
 
-  function update(next) {
-    const moved = data.moved;
+  // A new picture is decoded before anything of its answer is drawn: else a frame would show new hits on old colours, and
+  // where there is no graphics card that frame alone takes a second.
+  let latest = 0;
+  async function update(next) {
+    const mine = ++latest;
+    const picture = next.field && next.field !== data.url ? await decoded(next.field) : data.picture;
+    if (mine === latest) take({ ...next, url: next.field, picture: next.field && picture });
+  }
+  async function decoded(url) {
+    const file = await (await fetch(url)).blob();
+    return createImageBitmap(file, { premultiplyAlpha: "none" });
+  }
+
+  function take(next) {
+    const { moved, picture: before } = data;
     const fresh = next.token !== data.token;
     data = { ...next, moved };
     baseLayers = base();
@@ -267,6 +284,7 @@
     pencil.hidden = !data.draws;
     if (!drawing) hint(data.hint);
     draw();
+    if (before !== data.picture) before?.close(); // 16 MB each
     box.dataset.hits = data.hits.map((hit) => hit.id).join(" "); // what is drawn, for tests and assistive tools
     box.dataset.field = data.field ? "shown" : "";
     box.dataset.pins = (data.pins ?? []).map((pin) => `${pin.like ? "+" : "-"}${pin.lon},${pin.lat}`).join(" ");
