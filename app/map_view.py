@@ -271,7 +271,7 @@ def globe(
                 id="pin-signs",
                 get_position="over",
                 get_text="sign",
-                character_set=["•", "×"],
+                character_set="'•×'",
                 get_size=20,
                 get_color="ink",
                 parameters={"cullMode": "none"},

@@ -81,7 +81,6 @@ def measure(page: Page, url: str) -> list[Shown]:
     def asked(kind: str, act: Callable[[], object]) -> None:
         before = box.evaluate("() => { const t = window.samewhereTimes; t.drawn = t.came = 0; return t.token ?? ''; }")
         act()
-        print(kind, before, flush=True)
         box.page.wait_for_timeout(50)
         done = f"() => window.samewhereTimes.drawn && window.samewhereTimes.token !== {json.dumps(before)}"
         handle = box.element_handle()

@@ -100,6 +100,7 @@ def test_the_globe_has_the_pins_and_areas_of_the_map() -> None:
     assert [pin["at"][:2] for pin in pins] == [[1.0, 2.0], [-60.0, -5.0]]
     assert [pin["sign"] for pin in pins] == ["•", "×"]
     assert pins[0]["ink"] != pins[1]["ink"]
+    assert set(layers["pin-signs"]["characterSet"]) == {"•", "×"}  # a list would have become an expression
     of_area, of_box = (np.array(one["path"]) for one in layers["areas"]["data"])
     assert shapely.Polygon(of_area[:, :2]).symmetric_difference(shapely.Polygon(area)).area < 1e-6
     # the box crosses the antimeridian, and its outline goes the short way over it
