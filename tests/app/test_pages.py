@@ -236,6 +236,21 @@ def test_a_bad_table_is_said_in_place(home: Path, few_places: None, content: byt
     assert sound(page).error
 
 
+# ---- from page to page ----
+
+
+def test_a_search_is_as_it_was_after_pages_that_were_left_half_drawn(home: Path) -> None:
+    page = open_page(place="12.49,41.89", k="7")
+    before = answer(page).hits
+    page.switch_page("views/jobs.py").run()
+    for name in ("kind", "k", "place_text", "countries"):  # as Streamlit drops widgets, before `keep` is come to
+        del page.session_state[name]
+    page.switch_page("views/search.py")
+    page.query_params["place"], page.query_params["k"] = "12.49,41.89", "7"
+    assert answer(sound(page.run())).hits == before
+    assert len(before) == 7
+
+
 # ---- explore ----
 
 

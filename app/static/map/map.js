@@ -235,6 +235,16 @@
     hintBox.textContent = text ?? "";
     hintBox.hidden = !text;
   }
+  let waiting = 0;
+  // A place is chosen: say at once that it is looked for, until the answer comes or does not.
+  function pick(point) {
+    if (data.draws) {
+      hint("Searching…");
+      clearTimeout(waiting);
+      waiting = setTimeout(() => { if (!drawing) hint(data.hint); }, 10000);
+    }
+    api.onPick?.(point);
+  }
   function setDrawing(next) {
     drawing = next;
     pencil.setAttribute("aria-pressed", String(Boolean(drawing)));
@@ -266,8 +276,11 @@
     if (mine === latest) take({ ...next, url: next.field, picture: next.field && picture });
   }
   async function decoded(url) {
-    const file = await (await fetch(url)).blob();
-    return createImageBitmap(file, { premultiplyAlpha: "none" });
+    try {
+      return await createImageBitmap(await (await fetch(url)).blob(), { premultiplyAlpha: "none" });
+    } catch { // the page is being left
+      return null;
+    }
   }
 
   function take(next) {
@@ -282,6 +295,7 @@
     }
     colours.hidden = !data.field;
     pencil.hidden = !data.draws;
+    clearTimeout(waiting);
     if (!drawing) hint(data.hint);
     draw();
     if (before !== data.picture) before?.close(); // 16 MB each
@@ -359,7 +373,7 @@
       return;
     }
     const [lon, lat] = viewport().unproject([x, y]);
-    if (Math.abs(lat) < 85.06) api.onPick?.({ lon: wrap(lon), lat });
+    if (Math.abs(lat) < 85.06) pick({ lon: wrap(lon), lat });
   }, true);
   // By keyboard: arrows move, + and - zoom, Enter chooses the place in the middle or closes an area, Escape drops it.
   box.addEventListener("keydown", (event) => {
@@ -375,7 +389,7 @@
     else if (event.key === "-") zoomBy(-1);
     else if (event.key === "Escape" && drawing) setDrawing(null);
     else if (event.key === "Enter" && drawing?.length > 2) finish();
-    else if (event.key === "Enter") api.onPick?.({ lon: wrap(view.longitude), lat: view.latitude });
+    else if (event.key === "Enter") pick({ lon: wrap(view.longitude), lat: view.latitude });
     else return;
     event.preventDefault();
   });
