@@ -80,16 +80,22 @@ def on_hit(component: str) -> None:
 def on_voted() -> None:
     """A hit was called alike or unlike, or its vote was taken back."""
     given = components.event(components.GALLERY, "voted")
-    if isinstance(given, dict) and given.get("vote") in (1, -1):
-        vote(st.session_state, str(given.get("id")), int(given["vote"]))
+    if not isinstance(given, dict) or given.get("vote") not in (1, -1):
+        return
+    if not vote(st.session_state, str(given.get("id")), int(given["vote"])):
+        st.toast(f"A query learns from {MOST_VOTES} votes. Take one back first.", icon=":material/info:")
 
 
-def vote(state: MutableMapping[Any, Any], hit: str, value: int) -> None:
-    """Count a vote for one of the answer's hits: 1 for alike, -1 for unlike; the same again takes it back."""
+def vote(state: MutableMapping[Any, Any], hit: str, value: int) -> bool:
+    """Count a vote for one of the answer's hits: 1 for alike, -1 for unlike; the same again takes it back.
+
+    Returns:
+        False if there are as many votes as a query takes.
+    """
     answer = state.get("answer")
     target = next((one.target for one in answer.hits if one.id == hit), None) if isinstance(answer, Answer) else None
     if target is None:
-        return
+        return True
     mine = Vote(target, hit)
     side, other = ("likes", "unlikes") if value > 0 else ("unlikes", "likes")
     state[other] = tuple(one for one in state[other] if one != mine)
@@ -97,6 +103,9 @@ def vote(state: MutableMapping[Any, Any], hit: str, value: int) -> None:
         state[side] = tuple(one for one in state[side] if one != mine)
     elif len(state["likes"]) + len(state["unlikes"]) < MOST_VOTES:
         state[side] = (*state[side], mine)
+    else:
+        return False
+    return True
 
 
 def drop_votes() -> None:
@@ -110,6 +119,8 @@ def add(one: Ingredient) -> None:
     kept = tuple(old for old in state["also"] if replace(old, weight=one.weight) != one)
     if len(kept) < MOST:
         state["also"] = (*kept, one)
+    else:
+        st.toast(f"A query takes {MOST + 1} ingredients. Take one out first.", icon=":material/info:")
     forget_hit()
 
 

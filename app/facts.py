@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.conditions import climate_name
 from app.url_state import CONTINENTS
@@ -58,23 +59,34 @@ def prediction_text(predictor: Predictor, found: Prediction, row: int) -> str:
     return text + (", unfamiliar" if found.unfamiliar[row] else "")
 
 
-def lines_of(lonlat: Floats, predictors: Sequence[Predictor]) -> list[list[str]]:
-    """The lines beside (N, 2) places: climate, then predictions with their 90 % intervals."""
+def lines_of(
+    lonlat: Floats, predictors: Sequence[Predictor], vectors: NDArray[np.float32] | None = None
+) -> list[list[str]]:
+    """The lines beside (N, 2) places: climate, then predictions with their 90 % intervals.
+
+    Args:
+        lonlat: degrees.
+        predictors: of one encoder.
+        vectors: (N, D) embeddings of the places, where they are known; else they are encoded.
+    """
     if not len(lonlat):
         return []
     lines = [[text] if text else [] for text in climates_of(lonlat)]
-    for predictor, found in zip(predictors, predicted(lonlat, predictors), strict=True):
+    for predictor, found in zip(predictors, predicted(lonlat, predictors, vectors), strict=True):
         name = predictor.variable.name
         for row, own in enumerate(lines):
             own.append(f"{SHORT.get(name, name.replace('_', ' ') + ' ')}{prediction_text(predictor, found, row)}")
     return lines
 
 
-def predicted(lonlat: Floats, predictors: Sequence[Predictor]) -> list[Prediction]:
+def predicted(
+    lonlat: Floats, predictors: Sequence[Predictor], vectors: NDArray[np.float32] | None = None
+) -> list[Prediction]:
     """What each of several predictors of one encoder says of (N, 2) places, which are encoded once for all of them."""
     if not predictors:
         return []
-    vectors = predictors[0].embed(lonlat)
+    if vectors is None:
+        vectors = predictors[0].embed(lonlat)
     return [predictor.predict_vectors(vectors) for predictor in predictors]
 
 

@@ -57,6 +57,7 @@ NEED_NO_INDEX = ("jobs", "models")
 
 def app() -> None:
     """Draw the page that is asked for."""
+    # first of all, or the browser looks for the icon of the page in a network
     st.set_page_config("Samewhere", str(Path(__file__).parent / "static" / "icon.png"), layout="wide")
     st.html(STYLE)
     pages = {
@@ -65,6 +66,8 @@ def app() -> None:
     }
     page = st.navigation(list(pages.values()), position="top")
     name = next(key for key, one in pages.items() if one == page)
+    if name != PAGES[0][0]:
+        st.set_page_config(f"{page.title} · Samewhere")  # the browser's tabs and history tell pages apart
     state.keep()
     if name == PAGES[0][0]:
         st.html(HEADER)

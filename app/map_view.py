@@ -8,10 +8,11 @@ from the same answer, in the same colours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from app.answer import Answer
+from app.answer import Answer, Pin
 from app.field_image import MERCATOR_LAT_DEG
 from app.gallery import lonlat_text
 from app.ingredients import LonLat
@@ -21,7 +22,7 @@ from data.geo import cell_boundary
 if TYPE_CHECKING:
     import pydeck
 
-ROSE, WHITE, INK, BLUE = [255, 77, 109], [255, 255, 255], [11, 26, 43], [92, 200, 255]
+ROSE, WHITE, INK, BLUE, ORANGE = [255, 77, 109], [255, 255, 255], [11, 26, 43], [92, 200, 255], [255, 159, 67]
 WORLD = [-180.0, -MERCATOR_LAT_DEG, 180.0, MERCATOR_LAT_DEG]
 GLOBE_ZOOM = 1.75
 CAPS = [
@@ -36,6 +37,7 @@ CAPS = [
 """The caps beyond the Mercator square: the Arctic Ocean and the Antarctic ice."""
 ABOVE_M = 150_000
 """Marks on the globe float over it, or its surface would cut through them."""
+PIN_M, OUTLINE_M, STEP_DEG = 130_000, 60_000, 2.0
 LAYERS_M = 100_000
 """The better hit floats higher, and its number above it, so that marks cover each other whole."""
 
@@ -73,18 +75,22 @@ def flat_map(
         first: id of the hit that is chosen when this answer is first drawn.
         drawn: corners of an area that was drawn and is not used yet.
     """
-    pins = [{"lon": pin.lonlat[0], "lat": pin.lonlat[1], "like": pin.like} for pin in (answer.pins if answer else ())]
-    if not answer and asked.kind == "place" and asked.place:
-        pins = [{"lon": asked.place[0], "lat": asked.place[1], "like": asked.weight > 0}]
     return plain_map(page=page, token=answer.token if answer else "", hint=hint) | {
         "field": answer.field if answer else None,
         "hits": hit_marks(answer),
         "selected": first,
-        "pins": pins,
+        "pins": [{"lon": pin.lonlat[0], "lat": pin.lonlat[1], "like": pin.like} for pin in pins_of(answer, asked)],
         "bbox": [asked.bbox.west, asked.bbox.south, asked.bbox.east, asked.bbox.north] if asked.bbox else None,
         "area": [list(point) for point in (drawn or asked.area)],
         "draws": True,
     }
+
+
+def pins_of(answer: Answer | None, asked: PageQuery) -> tuple[Pin, ...]:
+    """Where the ingredients lie; the first place while there is no answer yet."""
+    if answer:
+        return answer.pins
+    return (Pin(asked.place, asked.weight > 0),) if asked.kind == "place" and asked.place else ()
 
 
 def plain_map(
@@ -115,13 +121,31 @@ def plain_map(
     }
 
 
-def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.Deck:
+def outline(corners: Sequence[LonLat]) -> list[list[float]]:
+    """A closed ring over the globe: (lon, lat, metres) every two degrees or nearer, straight in degrees as filters are.
+
+    The globe draws chords from point to point, which would dive below its surface.
+    """
+    path: list[list[float]] = []
+    for (lon, lat), (next_lon, next_lat) in zip(corners, [*corners[1:], *corners[:1]], strict=True):
+        steps = max(1, math.ceil(max(abs(next_lon - lon), abs(next_lat - lat)) / STEP_DEG))
+        for step in range(steps):
+            part = step / steps
+            path.append([lon + part * (next_lon - lon), lat + part * (next_lat - lat), OUTLINE_M])
+    return [*path, path[0]]
+
+
+def globe(
+    answer: Answer | None, asked: PageQuery, *, chosen: str | None, static: str, drawn: Sequence[LonLat] = ()
+) -> pydeck.Deck:
     """The same as a pydeck globe. Its layer ``hits`` is the one to select from; objects carry ``id``.
 
     Args:
         answer: what to draw, or None.
+        asked: the query, for its box, its area, and its place while there is no answer.
         chosen: id of the hit to turn to and mark.
         static: URL of the folder with the base pictures.
+        drawn: corners of an area that was drawn and is not used yet.
     """
     import pydeck  # pandas comes with it: half a second that the flat map does not need
 
@@ -195,25 +219,65 @@ def globe(answer: Answer | None, *, chosen: str | None, static: str) -> pydeck.D
     ]
     if answer:
         layers.insert(2, pydeck.Layer("BitmapLayer", id="field", image=f"'{answer.field}'", **picture))
-    if answer and answer.lonlat:
-        query = [{"at": [*answer.lonlat, ABOVE_M]}]
+    rings = [list(ring) for ring in (drawn or asked.area,) if ring]
+    if asked.bbox:
+        west, south, north = asked.bbox.west, asked.bbox.south, asked.bbox.north
+        east = asked.bbox.east + (360 if asked.bbox.east < west else 0)
+        rings.append([(west, south), (east, south), (east, north), (west, north)])
+    if rings:
+        layers.append(
+            pydeck.Layer(
+                "PathLayer",
+                [{"path": outline(ring)} for ring in rings],
+                id="areas",
+                get_path="path",
+                get_color=BLUE,
+                width_units="'pixels'",
+                get_width=2,
+                billboard=True,
+            )
+        )
+    pins = pins_of(answer, asked)
+    if pins:
+        shown = [
+            {
+                "at": [*pin.lonlat, PIN_M],
+                "over": [*pin.lonlat, PIN_M * 1.2],
+                "ink": BLUE if pin.like else ORANGE,
+                "sign": "•" if pin.like else "×",
+            }
+            for pin in pins
+        ]
         layers.append(
             pydeck.Layer(
                 "ScatterplotLayer",
-                query,
-                id="query",
+                shown,
+                id="pins",
                 get_position="at",
                 radius_units="'pixels'",
-                get_radius=7,
+                get_radius=10,
                 billboard=True,
-                get_fill_color=BLUE,
+                get_fill_color=[*INK, 150],
                 stroked=True,
-                get_line_color=INK,
+                get_line_color="ink",
                 line_width_units="'pixels'",
-                get_line_width=1.5,
+                get_line_width=2.5,
             )
         )
-    turned_to = next(((hit.lon, hit.lat) for hit in hits if hit.id == chosen), answer.lonlat if answer else None)
+        layers.append(
+            pydeck.Layer(
+                "TextLayer",
+                shown,
+                id="pin-signs",
+                get_position="over",
+                get_text="sign",
+                character_set="'•×'",
+                get_size=20,
+                get_color="ink",
+                parameters={"cullMode": "none"},
+            )
+        )
+    turned_to = next(((hit.lon, hit.lat) for hit in hits if hit.id == chosen), pins[0].lonlat if pins else None)
     lon, lat = turned_to or (10.0, 25.0)
     return pydeck.Deck(
         layers=layers,

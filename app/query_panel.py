@@ -192,11 +192,14 @@ def how(asked: Asked, *, blue_marble: bool) -> None:
     kind = asked.query.kind
     if blue_marble:
         st.selectbox("Compare", list(VIEW), format_func=VIEW.__getitem__, key=f"view_{kind}", help=VIEW_HELP)
-    active = in_words(asked.query)
-    if active:
-        st.caption("Only " + "; ".join(active) + ".")
-    if asked.query.area:
-        st.button("Search outside the area, too", icon=":material/close:", on_click=actions.drop_area, type="tertiary")
+    with st.container():  # always there: an expander that changes its place is made anew, and shut
+        active = in_words(asked.query)
+        if active:
+            st.caption("Only " + "; ".join(active) + ".")
+        if asked.query.area:
+            st.button(
+                "Search outside the area, too", icon=":material/close:", on_click=actions.drop_area, type="tertiary"
+            )
     with st.expander("Filters", icon=":material/filter_alt:"):
         _filters(asked)
     with st.expander("Options", icon=":material/tune:"):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -19,6 +20,11 @@ from app.url_state import PageQuery
 from data import atlas
 from data.geo import Floats
 from indexer.hits import Hit, hits_to_csv, hits_to_geojson
+from indexer.query import Query
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PROJECTION = {"flat": "Map", "globe": "Globe"}
 SCALE = {"score": "Score", "rank": "Rank"}
@@ -47,13 +53,15 @@ def draw_map(answer: Answer | None, asked: PageQuery, *, waiting: bool) -> None:
             on_drawn=actions.on_drawn,
         )
         return
-    deck = map_view.globe(answer, chosen=asked.hit, static=components.static_url())
+    deck = map_view.globe(
+        answer, asked, chosen=asked.hit, static=components.static_url(), drawn=st.session_state["drawn"]
+    )
     alt = "A globe with the similarity of all land to the query, and the hits on it"
     st.pydeck_chart(deck, height=GLOBE_PX, on_select=_on_globe, key="globe", alt=alt)
 
 
-def below_map(answer: Answer | None) -> None:
-    """What to do with a drawn area; the legend; how to draw and what a click does."""
+def below_map(answer: Answer | None, *, flat: bool) -> None:
+    """What to do with a drawn area; the legend; how to draw and, on the flat map, what a click does."""
     if problem := st.session_state.get("draw_problem"):
         st.warning(problem)
     if st.session_state["drawn"]:
@@ -61,7 +69,8 @@ def below_map(answer: Answer | None) -> None:
     if answer:
         st.html(legend_html(answer.legend))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.segmented_control("A click on the map", CLICK, format_func=CLICK.__getitem__, key="click", required=True)
+        if flat:
+            st.segmented_control("A click on the map", CLICK, format_func=CLICK.__getitem__, key="click", required=True)
         st.segmented_control(
             "Colours by",
             SCALE,
@@ -79,6 +88,8 @@ def below_map(answer: Answer | None) -> None:
             on_change=actions.on_projection,
             required=True,
         )
+    if not flat:
+        st.caption("Drag to turn, scroll to zoom, click a hit to choose it. Choose places and draw areas on the map.")
 
 
 def _drawn() -> None:
@@ -174,9 +185,18 @@ def _facts(answer: Answer, ready: resources.Ready | None) -> tuple[list[list[str
     key = (answer.token, len(predictors))
     kept = st.session_state.get("facts")
     if kept is None or kept[0] != key:
-        kept = (key, lines_of(_lonlat(answer.hits), predictors))
+        kept = (key, lines_of(_lonlat(answer.hits), predictors, _stored(answer.hits, ready) if predictors else None))
         st.session_state["facts"] = kept
     return kept[1], len(predictors)
+
+
+def _stored(hits: tuple[Hit, ...], ready: resources.Ready | None) -> NDArray[np.float32] | None:
+    """Embeddings of hits that are cells, which the index holds; None where they are to be encoded."""
+    import numpy as np
+
+    if ready is None or not hits or hits[0].target != "cells":
+        return None
+    return np.stack([ready.index.query_vector(Query.cell(hit.id)) for hit in hits])
 
 
 def _lonlat(hits: tuple[Hit, ...]) -> Floats:

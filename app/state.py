@@ -158,14 +158,21 @@ def read() -> Asked:
 
 
 def keep() -> None:
-    """Hold on to the widgets' values: Streamlit drops those of a widget that a run does not draw."""
+    """Hold on to the widgets' values: Streamlit drops those of a widget that a run does not draw.
+
+    What a run says again here is kept, but a run may end before it comes here: where the visitor leaves a page that is
+    still being drawn. So the values are kept under a name of our own, too, and put back from there.
+    """
     state = st.session_state
     state.setdefault("gsd_m", None)
     state.setdefault("click", "start")
     drawn = [f"{side}_{name}" for name in layers() for side in ("low", "high")]
+    held: dict[str, Any] = state.setdefault("held", {})
     for name in [*WIDGETS, *drawn]:
         if name in state:
-            state[name] = state[name]
+            held[name] = state[name]
+        if name in held:
+            state[name] = held[name]
 
 
 def find_place(text: str) -> tuple[tuple[float, float], str]:

@@ -33,12 +33,13 @@ from benchmarks.visitor import Server, Visitor, serving
 from data.blue_marble import BlueMarble
 from data.land import sample_land
 
-PAUSE_S = 8.0
+PAUSE_S = 20.0
 """Mean time that a visitor looks at an answer before the next action (exponential)."""
 NAMES = ("Rome", "Lima", "Nairobi", "Ulaanbaatar", "Perth", "Denver", "Oslo", "Kano")
 FILTERS = ("climates=C,D&limits=elevation:200:", "continents=AF,SA", "countries=BRA,USA,IND", "bbox=-20,-35,55,38")
 PAGES = ("compare", "jobs", "models", "explore", "predict")
 REGIONS = (4, 5, 6, 7, 8)
+WARM_UP = ("place, clicked", "image uploaded")
 
 
 @dataclass
@@ -196,11 +197,11 @@ class Session:
 async def visit(
     server: Server, number: int, tally: Tally, file: bytes, *, pause_s: float, warm: asyncio.Event, until: list[float]
 ) -> None:
-    """One visitor: everything once, then at random until the time is over."""
+    """One visitor: what fills a session's memory (the first visitor does everything), then at random to the end."""
     async with Visitor(server.url) as visitor:
         await visitor.open()
         session = Session(number, visitor, tally, file)
-        for kind in session.kinds:
+        for kind in session.kinds if number == 1 else WARM_UP:
             await session.act(kind)
         await asyncio.wait_for(warm.wait(), 3600)
         while True:
@@ -221,8 +222,9 @@ async def measure(server: Server, sessions: int, *, seconds: float, settle_s: fl
         asyncio.create_task(visit(server, number, tally, file, pause_s=pause_s, warm=warm, until=until))
         for number in range(1, sessions + 1)
     ]
-    kinds = len(Session(0, Visitor(server.url), tally, file).kinds)
-    while sum(map(len, tally.seconds.values())) + sum(tally.errors.values()) < kinds * sessions:
+    first = len(Session(0, Visitor(server.url), tally, file).kinds)
+    expected = first + len(WARM_UP) * (sessions - 1)
+    while sum(map(len, tally.seconds.values())) + sum(tally.errors.values()) < expected:
         await asyncio.sleep(0.2)
         for task in visits:
             if task.done():
@@ -251,6 +253,7 @@ async def measure(server: Server, sessions: int, *, seconds: float, settle_s: fl
         "resident_mb_end": memory[-1] if memory else round(start, 1),
         "resident_mb_every_10_s": memory,
         "growth_percent": round(100 * ((memory[-1] if memory else start) / start - 1), 1),
+        "load_average": round(os.getloadavg()[0], 1),
         "server_cpu_share": round(busy / took, 2),
         "server_cpu_ms_per_action": round(1000 * busy / max(1, actions)),
         "threads": server.threads(),
@@ -302,12 +305,12 @@ def table(results: list[dict[str, Any]]) -> str:
         for kind, row in kinds.items():
             if row["count"]:
                 lines.append(f"{one['sessions']:>8}  {kind:<16}{row['count']:>6}{row['p50_ms']:>8}{row['p95_ms']:>8}")
-        errors = sum(one["errors"].values())
-        lines.append(
-            f"{'':>8}  {errors} errors; {one['resident_mb_start']} MB at the start, {one['resident_mb_end']} MB at the "
-            f"end ({one['growth_percent']:+} %); {one['threads']} threads; "
-            f"{one['server_cpu_share']} processors, {one['server_cpu_ms_per_action']} ms of them an action"
-        )
+        lines += [
+            f"{'':>10}{sum(one['errors'].values())} errors; {one['resident_mb_start']} MB at the start, "
+            f"{one['resident_mb_end']} MB at the end ({one['growth_percent']:+} %); {one['threads']} threads",
+            f"{'':>10}{one['server_cpu_share']} processors, {one['server_cpu_ms_per_action']} ms of them an action; "
+            f"load average of the machine {one['load_average']}",
+        ]
         lines += [f"{'':>10}{count} × {text}" for text, count in one["errors"].items()]
     return "\n".join(lines)
 

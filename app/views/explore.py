@@ -12,6 +12,8 @@ from app.conditions import climate_name
 from app.facts import number_text
 from app.gallery import lonlat_text
 from app.map_view import plain_map
+from app.state import find_place
+from app.url_state import number
 from data import atlas
 from data.errors import SamewhereError
 from data.geo import cell_boundary, great_circle_km
@@ -28,14 +30,9 @@ KEY = "explore_map"
 def page() -> None:
     """Draw everything."""
     st.markdown("#### Explore the embedding")
+    _from_url()
     what = st.segmented_control(
-        "Show",
-        WHAT,
-        format_func=WHAT.__getitem__,
-        key="explore",
-        default="colours",
-        required=True,
-        label_visibility="collapsed",
+        "Show", WHAT, format_func=WHAT.__getitem__, key="explore", required=True, label_visibility="collapsed"
     )
     ready = opened.index()
     if ready is None:
@@ -46,6 +43,42 @@ def page() -> None:
         )
     except SamewhereError as error:
         st.error(str(error))
+    _to_url(what or "colours")
+
+
+def _from_url() -> None:
+    """Show what the address says where it says something new, and what was shown before where one comes back."""
+    state, params = st.session_state, st.query_params.to_dict()
+    written = state.get("explore_written", {})
+    if "explore" in state and params == written:
+        return
+    told = params if "explore" in state else params or written
+    show = told.get("show", "colours")
+    state["explore"] = show if show in WHAT else "colours"
+    if show not in WHAT:
+        st.warning(f"Left out of the link: there is no view {show[:40]!r}; there are {', '.join(WHAT)}.")
+    if (k := told.get("k", "")).isdecimal() and regions.K_LEAST <= int(k[:4]) <= regions.K_MOST:
+        state["explore_k"] = int(k)
+    elif k:
+        st.warning(f"Left out of the link: k is {k[:20]!r}; it is {regions.K_LEAST} to {regions.K_MOST} regions.")
+    if at := told.get("at", ""):
+        try:
+            state["explored"] = find_place(at)[0]
+        except SamewhereError as error:
+            st.warning(f"Left out of the link: {error}")
+
+
+def _to_url(what: str) -> None:
+    """Keep the address the same as what is shown, so that it can be sent to somebody."""
+    state = st.session_state
+    params = {} if what == "colours" else {"show": what}
+    if what == "regions":
+        params["k"] = str(state["explore_k"])
+    elif what == "neighbours" and state.get("explored"):
+        params["at"] = ",".join(number(value) for value in state["explored"])
+    if params != st.query_params.to_dict():
+        st.query_params.from_dict(params)
+    state["explore_written"] = params
 
 
 def _map(token: str, **changes: Any) -> None:
@@ -82,7 +115,8 @@ def _colours(ready: opened.Ready) -> None:
 def _regions(ready: opened.Ready) -> None:
     left, right = st.columns([3, 1.3], gap="medium")
     with right:
-        k = st.slider("How many regions", regions.K_LEAST, regions.K_MOST, 7, key="explore_k")
+        st.session_state.setdefault("explore_k", 7)
+        k = st.slider("How many regions", regions.K_LEAST, regions.K_MOST, key="explore_k")
     with opened.working(f"Dividing the land into {k} regions"):
         url, found, facts = opened.region_map(ready, k)
     places = opened.places(ready)

@@ -47,11 +47,13 @@ def page() -> None:
     trouble = _trouble(query_)
     blue_marble = True if trouble else resources.has_tiles(resources.index_path(query_.index))
     left, middle, right = st.columns([1.15, 3, 1.35], gap="medium")
-    with left:
+    with left.container():
         query_panel.what(asked, blue_marble=blue_marble)
         patch = _patch(query_, blue_marble=blue_marble)
+    with left.container():
         has_base = patch is not None if query_.kind == "image" else query_.place is not None
         query_panel.ingredients(asked, has_base=has_base, blue_marble=blue_marble)
+    with left.container():
         query_panel.how(asked, blue_marble=blue_marble)
     answer, waiting, ready = None, False, None
     with middle:
@@ -70,7 +72,7 @@ def page() -> None:
             st.error(str(error))
     with middle:
         results_view.draw_map(answer, query_, waiting=waiting)
-        results_view.below_map(answer)
+        results_view.below_map(answer, flat=query_.projection == "flat")
     with right:
         results_view.draw_gallery(answer, query_, ready)
     st.caption((BUILT_IN if blue_marble else "") + ATTRIBUTION)

@@ -213,6 +213,8 @@ def test_upload_see_hits_click_the_map_see_hits_change(visit: Visit) -> None:
     second = visit.wait_for_other_hits(first)
     expect(visit.page).to_have_url(re.compile(r"place=-5\d(\.\d+)?%2C-\d(\.\d+)?"))
     visit.wait_for_map(frame, second)
+    expect(frame.locator("#hint")).to_be_hidden()
+    expect(frame.locator("#map")).to_have_attribute("data-drawn", re.compile("^[0-9a-f]{16}$"), timeout=SLOW_MS)
     assert frame.locator("#map").get_attribute("data-same-map") == "1"  # updated, not made anew
 
     # The link shows the same to someone else.
@@ -333,6 +335,19 @@ def test_a_drawn_area_filters(visit: Visit) -> None:
     places = box.evaluate("(_, ids) => ids.map(id => window.samewhereMap.lonlat(id))", inside)
     assert all(-70.5 <= lon <= -39.5 and -30.5 <= lat <= 5.5 for lon, lat in places)
     expect(visit.page).to_have_url(re.compile("area=-"))
+
+
+def test_filters_stay_open_while_one_after_the_other_is_chosen(visit: Visit) -> None:
+    visit.open("/?place=12.49,41.89")
+    hits = visit.wait_for_other_hits([])
+    visit.page.get_by_text("Filters", exact=True).click()
+    field = visit.page.get_by_role("combobox", name="Continents")
+    for continent in ("Africa", "Asia"):
+        field.fill(continent)
+        field.press("Enter")
+        hits = visit.wait_for_other_hits(hits)
+        visit.page.keyboard.press("Escape")
+    expect(field).to_be_visible()
 
 
 def test_a_click_predicts_and_a_table_is_fitted(visit: Visit) -> None:

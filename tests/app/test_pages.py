@@ -236,6 +236,21 @@ def test_a_bad_table_is_said_in_place(home: Path, few_places: None, content: byt
     assert sound(page).error
 
 
+# ---- from page to page ----
+
+
+def test_a_search_is_as_it_was_after_pages_that_were_left_half_drawn(home: Path) -> None:
+    page = open_page(place="12.49,41.89", k="7")
+    before = answer(page).hits
+    page.switch_page("views/jobs.py").run()
+    for name in ("kind", "k", "place_text", "countries"):  # as Streamlit drops widgets, before `keep` is come to
+        del page.session_state[name]
+    page.switch_page("views/search.py")
+    page.query_params["place"], page.query_params["k"] = "12.49,41.89", "7"
+    assert answer(sound(page.run())).hits == before
+    assert len(before) == 7
+
+
 # ---- explore ----
 
 
@@ -250,6 +265,33 @@ def test_the_embedding_is_explored(home: Path, what: str) -> None:
     if what == "coverage":
         values = {metric.label: metric.value for metric in page.metric}
         assert values["Places"] == f"{len(index_at(home).cells()):,}"
+
+
+def test_a_link_opens_a_view_of_explore_and_the_address_follows(home: Path) -> None:
+    page = open_view("explore", show="regions", k="4")
+    assert page.segmented_control(key="explore").value == "regions"
+    assert len(sound(page).dataframe[0].value) == 4
+    page.slider(key="explore_k").set_value(5).run()
+    assert link(page) == {"show": "regions", "k": "5"}
+    page.switch_page("views/jobs.py").run()
+    page.query_params.clear()
+    page.switch_page("views/explore.py").run()
+    assert link(sound(page)) == {"show": "regions", "k": "5"}  # as it was left
+    page.query_params.clear()
+    page.query_params["show"], page.query_params["at"] = "neighbours", "31,30.8"
+    assert "30." in text_of(sound(page.run()))
+    assert link(page) == {"show": "neighbours", "at": "31,30.8"}
+    page.query_params.clear()  # the browser's back button
+    assert sound(page.run()).segmented_control(key="explore").value == "colours"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("show", "../../etc"), ("k", "900"), ("k", "-1"), ("k", "9" * 5000), ("at", "nowhere at all")]
+)
+def test_what_a_link_to_explore_gets_wrong_is_said(home: Path, name: str, value: str) -> None:
+    page = open_view("explore", **{name: value})
+    assert "Left out of the link" in text_of(page)
+    assert not page.error
 
 
 # ---- jobs ----

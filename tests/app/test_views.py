@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapely
 
 from app.answer import Answer, Pin, token_of
 from app.field_image import Legend
@@ -78,7 +80,7 @@ def test_choosing_a_hit_sends_the_map_nothing_new() -> None:
 
 def test_the_globe_turns_to_the_chosen_hit() -> None:
     found = answer((12.5, 41.9), (-60.0, -10.0))
-    spec = json.loads(globe(found, chosen=found.hits[1].id, static="/s").to_json())
+    spec = json.loads(globe(found, PageQuery(place=(1.0, 2.0)), chosen=found.hits[1].id, static="/s").to_json())
     view = spec["initialViewState"]
     assert great_circle_km((view["longitude"], view["latitude"]), (-60.0, -10.0)) < 30
     layers = {layer["id"]: layer for layer in spec["layers"]}
@@ -87,6 +89,35 @@ def test_the_globe_turns_to_the_chosen_hit() -> None:
     assert layers["blue-marble"]["image"] == "/s/blue_marble.jpg"  # the inner quotes made it a literal
     assert layers["field"]["image"] == "data:field"
     assert "mapStyle" not in spec or spec["mapStyle"] is None  # nothing remote
+
+
+def test_the_globe_has_the_pins_and_areas_of_the_map() -> None:
+    found = replace(answer((12.5, 41.9)), pins=(Pin((1.0, 2.0), True), Pin((-60.0, -5.0), False)))
+    area = ((-70.0, 5.0), (-40.0, 5.0), (-40.0, -30.0))
+    asked = PageQuery(place=(1.0, 2.0), area=area, bbox=BBox(170.0, -20.0, -160.0, 10.0))
+    layers = {one["id"]: one for one in json.loads(globe(found, asked, chosen=None, static="/s").to_json())["layers"]}
+    pins = layers["pins"]["data"]
+    assert [pin["at"][:2] for pin in pins] == [[1.0, 2.0], [-60.0, -5.0]]
+    assert [pin["sign"] for pin in pins] == ["•", "×"]
+    assert pins[0]["ink"] != pins[1]["ink"]
+    assert set(layers["pin-signs"]["characterSet"]) == {"•", "×"}  # a list would have become an expression
+    of_area, of_box = (np.array(one["path"]) for one in layers["areas"]["data"])
+    assert shapely.Polygon(of_area[:, :2]).symmetric_difference(shapely.Polygon(area)).area < 1e-6
+    # the box crosses the antimeridian, and its outline goes the short way over it
+    np.testing.assert_allclose(shapely.Polygon(of_box[:, :2]).bounds, (170, -20, 200, 10))
+    for path in (of_area, of_box):
+        step_km = great_circle_km(path[:-1, :2], path[1:, :2])
+        # a chord sinks by a share of the radius, and stays above the ground all the same
+        assert (6371 * (1 - np.cos(step_km / 2 / 6371)) < path[0, 2] / 1000).all()
+
+
+def test_a_drawn_area_is_on_the_globe_before_its_use() -> None:
+    ring = ((0.0, 0.0), (10.0, 0.0), (5.0, 10.0))
+    spec = json.loads(globe(None, PageQuery(place=(3.0, 4.0)), chosen=None, static="/s", drawn=ring).to_json())
+    layers = {one["id"]: one for one in spec["layers"]}
+    path = shapely.Polygon([point[:2] for point in layers["areas"]["data"][0]["path"]])
+    assert path.symmetric_difference(shapely.Polygon(ring)).area < 1e-6
+    assert layers["pins"]["data"][0]["at"][:2] == [3.0, 4.0]
 
 
 def test_a_question_has_one_token_whatever_is_chosen_in_its_answer() -> None:

@@ -42,6 +42,10 @@
     onResize: () => { if (!data.moved) setView(worldView()); },
     layers: [],
     onAfterRender: () => {
+      // data-drawn is the token of what is on the screen: its pictures are decoded, its layers drawn.
+      if (box.dataset.drawn !== data.token && deckgl.props.layers.every((layer) => layer.isLoaded)) {
+        box.dataset.drawn = data.token ?? "";
+      }
       if (outlines !== null) return;
       outlines = undefined; // asked for
       setTimeout(loadOutlines, 300);
@@ -91,8 +95,8 @@
       new deck.BitmapLayer({
         id: "blue-marble", image: "../blue_marble.jpg", bounds: WORLD, tintColor: [205, 212, 222], visible: satellite,
       }),
-      data.field && new deck.BitmapLayer({
-        id: "field", image: data.field, bounds: WORLD, visible: coloured,
+      data.picture && new deck.BitmapLayer({
+        id: "field", image: data.picture, bounds: WORLD, visible: coloured,
         textureParameters: { minFilter: "linear", magFilter: "nearest" },
       }),
       outlines && new deck.LineLayer({
@@ -231,6 +235,16 @@
     hintBox.textContent = text ?? "";
     hintBox.hidden = !text;
   }
+  let waiting = 0;
+  // A place is chosen: say at once that it is looked for, until the answer comes or does not.
+  function pick(point) {
+    if (data.draws) {
+      hint("Searching…");
+      clearTimeout(waiting);
+      waiting = setTimeout(() => { if (!drawing) hint(data.hint); }, 10000);
+    }
+    api.onPick?.(point);
+  }
   function setDrawing(next) {
     drawing = next;
     pencil.setAttribute("aria-pressed", String(Boolean(drawing)));
@@ -253,8 +267,24 @@
     deckgl.setProps({ layers: [...baseLayers, bounds(), ...marks(), ...areas()].filter(Boolean) });
   }
 
-  function update(next) {
-    const moved = data.moved;
+  // A new picture is decoded before anything of its answer is drawn: else a frame would show new hits on old colours, and
+  // where there is no graphics card that frame alone takes a second.
+  let latest = 0;
+  async function update(next) {
+    const mine = ++latest;
+    const picture = next.field && next.field !== data.url ? await decoded(next.field) : data.picture;
+    if (mine === latest) take({ ...next, url: next.field, picture: next.field && picture });
+  }
+  async function decoded(url) {
+    try {
+      return await createImageBitmap(await (await fetch(url)).blob(), { premultiplyAlpha: "none" });
+    } catch { // the page is being left
+      return null;
+    }
+  }
+
+  function take(next) {
+    const { moved, picture: before } = data;
     const fresh = next.token !== data.token;
     data = { ...next, moved };
     baseLayers = base();
@@ -265,8 +295,10 @@
     }
     colours.hidden = !data.field;
     pencil.hidden = !data.draws;
+    clearTimeout(waiting);
     if (!drawing) hint(data.hint);
     draw();
+    if (before !== data.picture) before?.close(); // 16 MB each
     box.dataset.hits = data.hits.map((hit) => hit.id).join(" "); // what is drawn, for tests and assistive tools
     box.dataset.field = data.field ? "shown" : "";
     box.dataset.pins = (data.pins ?? []).map((pin) => `${pin.like ? "+" : "-"}${pin.lon},${pin.lat}`).join(" ");
@@ -341,7 +373,7 @@
       return;
     }
     const [lon, lat] = viewport().unproject([x, y]);
-    if (Math.abs(lat) < 85.06) api.onPick?.({ lon: wrap(lon), lat });
+    if (Math.abs(lat) < 85.06) pick({ lon: wrap(lon), lat });
   }, true);
   // By keyboard: arrows move, + and - zoom, Enter chooses the place in the middle or closes an area, Escape drops it.
   box.addEventListener("keydown", (event) => {
@@ -357,7 +389,7 @@
     else if (event.key === "-") zoomBy(-1);
     else if (event.key === "Escape" && drawing) setDrawing(null);
     else if (event.key === "Enter" && drawing?.length > 2) finish();
-    else if (event.key === "Enter") api.onPick?.({ lon: wrap(view.longitude), lat: view.latitude });
+    else if (event.key === "Enter") pick({ lon: wrap(view.longitude), lat: view.latitude });
     else return;
     event.preventDefault();
   });
