@@ -121,7 +121,7 @@ def test_the_patterns_of_secrets_find(text: str) -> None:
 
 
 def test_the_servers_settings_are_those_of_the_threat_model() -> None:
-    server = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))["server"]
+    server = tomllib.loads((ROOT / "app" / ".streamlit" / "config.toml").read_text("utf-8"))["server"]
     assert server["enableXsrfProtection"] is True
     assert server["enableCORS"] is True
     assert server["address"] == "localhost"

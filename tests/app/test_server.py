@@ -109,6 +109,6 @@ def test_the_server_listens_on_this_machine_alone(tmp_path: Path) -> None:
     import streamlit.config
 
     root = Path(__file__).parents[2]
-    text = (root / ".streamlit" / "config.toml").read_text("utf-8")
+    text = (root / "app" / ".streamlit" / "config.toml").read_text("utf-8")
     assert 'address = "localhost"' in text
     assert "server.allowedHosts" in streamlit.config._config_options_template

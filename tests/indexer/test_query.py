@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data.errors import CoordinateError, QueryError
@@ -272,6 +272,7 @@ def test_like_and_unlike_lengthen_one_mix() -> None:
 
 
 @settings(deadline=None)
+@example(row=[0.99999])
 @given(row=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=8))
 def test_a_vector_has_unit_length(row: list[float]) -> None:
     if not any(row):
