@@ -73,7 +73,7 @@ def packages(distribution: str = DISTRIBUTION) -> Section:
         )
         return section
     section.facts[distribution] = metadata.version
-    asked = metadata.metadata.get("Requires-Python")
+    asked = next(iter(metadata.metadata.get_all("Requires-Python") or ()), "")
     if asked and not _fits(asked, platform.python_version()):
         section.problems.append(
             f"Python {platform.python_version()} is too old: {asked} is needed. Make an environment with a newer one."

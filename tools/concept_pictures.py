@@ -20,6 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.collections import PolyCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -72,7 +74,7 @@ def draw_pair(out: Path) -> None:
         text = f"{scores[i, j]:.2f}".replace("-", "−")
         axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=14)
     for i in range(n):
-        axes.add_patch(plt.Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3))
+        axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3))
         box = axes.inset_axes((-1.62, i - 0.46, 0.92, 0.92), transform=axes.transData)
         box.imshow(pictures[i])
         box.set_axis_off()
@@ -126,10 +128,10 @@ def draw_cells(out: Path) -> None:
     axes.plot(16.2, 40.9, "s", markersize=4, color=ORANGE)
     tile, patch = "a tile of the Blue Marble, 237 km", "a Sentinel-2 patch, 2.56 km, larger than to scale"
     handles = [
-        plt.Line2D([], [], ls="", marker="h", markersize=14, color=CIVIDIS(0.8), label="a cell, resolution 4"),
-        plt.Line2D([], [], color=INK, linewidth=1.6, label="its parent, resolution 2: shards are whole parents"),
-        plt.Rectangle((0, 0), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3.5, label=tile),
-        plt.Line2D([], [], ls="", marker="s", markersize=4, color=ORANGE, label=patch),
+        Line2D([], [], ls="", marker="h", markersize=14, color=CIVIDIS(0.8), label="a cell, resolution 4"),
+        Line2D([], [], color=INK, linewidth=1.6, label="its parent, resolution 2: shards are whole parents"),
+        Rectangle((0, 0), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3.5, label=tile),
+        Line2D([], [], ls="", marker="s", markersize=4, color=ORANGE, label=patch),
     ]
     figure.colorbar(
         shapes, ax=axes, orientation="horizontal", shrink=0.7, aspect=40, label="score beside Rome", extend="min"

@@ -45,7 +45,7 @@ def places(count: int = COUNT) -> Floats:
     while len(points) < 40 * count:
         more = sample_land(4000 * count, rng=np.random.default_rng(len(points)), antarctica=False)
         points = np.concatenate([points, more[AREA.contains(more)]])
-    return points[atlas.country_of(points) == "ITA"][:count]
+    return np.asarray(points[atlas.country_of(points) == "ITA"][:count], dtype=np.float64)
 
 
 def reflectance(lonlat: Floats, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ def reflectance(lonlat: Floats, rng: np.random.Generator) -> NDArray[np.float64]
     column = np.clip(np.cumsum(rng.integers(-1, 2, SIDE_PX)) + SIDE_PX // 2, 0, SIDE_PX - 4)
     for row, left in enumerate(column.tolist()):
         pixels[:, row, left : left + 4] = 0.03  # a stream of 40 m
-    return np.clip(pixels, 0.005, 1.0)
+    return np.asarray(np.clip(pixels, 0.005, 1.0), dtype=np.float64)
 
 
 def write(path: Path, lonlat: Floats, *, acquired: datetime, rng: np.random.Generator) -> None:
