@@ -16,7 +16,6 @@ import os
 import shutil
 import statistics
 import time
-from pathlib import Path
 
 import torch
 
@@ -32,7 +31,9 @@ from model import load
 QUICK = {"rows": 2_000, "rounds": 1, "shard_rows": 300, "engines": "inline"}
 
 
-def run(rows: int = 60_000, rounds: int = 3, shard_rows: int = SHARD_ROWS["cells"], engines: str = "inline,pool,ray") -> Result:
+def run(
+    rows: int = 60_000, rounds: int = 3, shard_rows: int = SHARD_ROWS["cells"], engines: str = "inline,pool,ray"
+) -> Result:
     """Make the shards every way in turns."""
     missing: list[str] = []
     pair = load(CHECKPOINT)
@@ -41,7 +42,7 @@ def run(rows: int = 60_000, rounds: int = 3, shard_rows: int = SHARD_ROWS["cells
     shards = plan_shards("cells", "cells", ids, cell_key(ids), rows=shard_rows)
     parameters = BuildParameters(6, 3, True, pair.tile_footprint_km)
     loader = functools.partial(load_encoder, CHECKPOINT, "pair")
-    workers = max(2, threads)
+    workers = threads
     made: dict[str, Engine] = {"inline": Inline(pair)}
     if "pool" in engines:
         made["pool"] = Pool(loader, pair.fingerprint, workers)
@@ -78,7 +79,11 @@ def run(rows: int = 60_000, rounds: int = 3, shard_rows: int = SHARD_ROWS["cells
                 more={"first shard of all workers, s": statistics.median(first for first, _ in rounds_)},
             )
         )
-    return Result("Embedding of cells through the engines beside a bare loop of the encoder; wanted is .95.", tuple(table), tuple(missing))
+    return Result(
+        "Embedding of cells through the engines beside a bare loop of the encoder; wanted is .95.",
+        tuple(table),
+        tuple(missing),
+    )
 
 
 def through(engine: Engine, shards: list[Shard], parameters: BuildParameters) -> tuple[float, float]:
@@ -86,9 +91,8 @@ def through(engine: Engine, shards: list[Shard], parameters: BuildParameters) ->
     folder = scratch() / f"shards-{os.getpid()}"
     folder.mkdir()
     begun = started = time.perf_counter()
-    rows = done = 0
-    for made in engine.run(folder, shards, parameters):
-        done += 1
+    rows = 0
+    for done, made in enumerate(engine.run(folder, shards, parameters), start=1):
         now = time.perf_counter()
         if done <= engine.workers:
             started = now

@@ -99,8 +99,8 @@ def run(rows: int = 1_000_000, rounds: int = 7) -> Result:
             )
         )
     title = (
-        f"From `SearchIndex.open` of {rows:,} cells × 256 ({size / 1e9:.2f} GB on disk) to the first answer, in a fresh "
-        "process after its imports; wanted are 100 ms and 5 % of private memory."
+        f"From `SearchIndex.open` of {rows:,} cells × 256 ({size / 1e9:.2f} GB on disk) to the first answer, in a "
+        "fresh process after its imports; wanted are 100 ms, and private memory of at most 5 % of the index."
     )
     return Result(title, tuple(table))
 

@@ -24,11 +24,14 @@ from data.land import land_cells
 from indexer.commit import commit, weightings_of
 from indexer.merge import Input
 from indexer.rows import ROW_GROUP, make_rows
+from indexer.vectors import VectorIndex, write_vectors
 from model import load
 
 FOLDER = "SAMEWHERE_BENCHMARKS"
 CHECKPOINT = "blue-marble-l40"
 BATCH = 100_000
+MOST = 1_000_000
+"""So many cells are embedded once; fewer are some of them."""
 
 
 @functools.cache
@@ -44,19 +47,27 @@ def scratch() -> Path:
 
 @functools.cache
 def cells(count: int) -> Cells:
-    """(count,) uint64 cells in the order of an index."""
+    """(count,) uint64 cells in the order of an index; up to :data:`MOST` a choice of those."""
     path = scratch() / f"cells-{count}.npy"
     if not path.exists():
-        found = land_cells(6, antarctica=True)
-        if len(found) < count:
-            found = all_cells(6)
-        _save(path, found[np.linspace(0, len(found) - 1, count).astype(np.int64)])
+        if count < MOST:
+            found = cells(MOST)
+        else:
+            found = land_cells(6, antarctica=True)
+            found = found if len(found) >= count else all_cells(6)
+        _save(path, found[_chosen(count, len(found))])
     return np.asarray(np.load(path, allow_pickle=False))
+
+
+def _chosen(count: int, among: int) -> NDArray[np.int64]:
+    return np.linspace(0, among - 1, count).astype(np.int64)
 
 
 def embeddings(count: int) -> NDArray[np.float32]:
     """(count, D) float32 unit rows of :func:`cells`, mapped from a file."""
-    path = scratch() / f"vectors-{count}.npy"
+    path, all_of_them = scratch() / f"vectors-{count}.npy", scratch() / f"vectors-{MOST}.npy"
+    if not path.exists() and count < MOST and all_of_them.exists():
+        _save(path, np.load(all_of_them, mmap_mode="r", allow_pickle=False)[_chosen(count, MOST)])
     if not path.exists():
         pair = load(CHECKPOINT, part="location")
         lonlat = cell_lonlat(cells(count))
@@ -67,6 +78,17 @@ def embeddings(count: int) -> NDArray[np.float32]:
         rows.flush()
         partial.rename(path)
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def vector_index(count: int) -> VectorIndex:
+    """The same as our exact index."""
+    path = scratch() / f"vectors-{count}.faiss"
+    rows = embeddings(count)
+    if not path.exists():
+        with path.with_suffix(".part").open("wb") as file:
+            write_vectors(file, [rows], dim=rows.shape[1], count=count)
+        path.with_suffix(".part").rename(path)
+    return VectorIndex(path, count=count, dim=rows.shape[1])
 
 
 def cells_index(count: int, *, method: str = "auto") -> Path:

@@ -23,11 +23,9 @@ NONE = "–"
 def as_markdown(result: Mapping[str, Any]) -> str:
     """The tables of one result, one for each of its parts, then what is missing."""
     rows = result["rows"]
-    texts = []
-    for part in dict.fromkeys(row["part"] for row in rows):
-        texts.append(_table(part, [row for row in rows if row["part"] == part]))
-    texts += result["missing"]
-    return "\n\n".join(texts)
+    parts = dict.fromkeys(row["part"] for row in rows)
+    texts = [_table(part, [row for row in rows if row["part"] == part]) for part in parts]
+    return "\n\n".join([*texts, *result["missing"]])
 
 
 def as_page(result: Mapping[str, Any]) -> str:

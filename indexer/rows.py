@@ -116,7 +116,8 @@ def make_rows(
             values = [None if field.nullable else empty[field.type]] * len(ids)
         arrays.append(values if isinstance(values, pa.Array) else pa.array(values, type=field.type))
     table = pa.table(arrays, schema=layout)
-    return table.take(sort_rows(table["key"].to_numpy(), table["id"].to_numpy()))
+    order = sort_rows(table["key"].to_numpy(), table["id"].to_numpy())
+    return table if np.array_equal(order, np.arange(len(order))) else table.take(order)
 
 
 def sort_rows(keys: Cells, ids: NDArray[Any]) -> NDArray[np.int64]:

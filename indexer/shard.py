@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from indexer.encoder import EncoderPair
 from indexer.files import durable
 from indexer.plan import Shard
@@ -42,12 +44,22 @@ def make_shard(folder: Path, shard: Shard, *, pair: EncoderPair, parameters: Bui
         pair: the encoders.
         parameters: of the build.
     """
+    return commit_shard(folder, shard, *embed_shard(shard, pair=pair, parameters=parameters))
+
+
+def embed_shard(shard: Shard, *, pair: EncoderPair, parameters: BuildParameters) -> tuple[pa.Table, Failed, float]:
+    """A shard's rows, what could not be made, and the seconds that it took; nothing is written."""
     begun = time.monotonic()
     source = next(source for source in _sources(parameters, versions(parameters)) if source.name == shard.source)
-    rows, failed = source.make(shard.ids, pair)
+    return *source.make(shard.ids, pair), time.monotonic() - begun
+
+
+def commit_shard(folder: Path, shard: Shard, rows: pa.Table, failed: Failed, seconds: float) -> Made:
+    """Write the rows of :func:`embed_shard` as a Parquet file that is on the disk when this returns."""
+    begun = time.monotonic()
     with durable(folder / shard.file_name) as file, open_writer(file, rows.schema) as writer:
         writer.write_table(rows)
-    return Made(shard.file_name, shard.kind, len(shard.ids), time.monotonic() - begun, failed)
+    return Made(shard.file_name, shard.kind, len(shard.ids), seconds + time.monotonic() - begun, failed)
 
 
 @functools.lru_cache(maxsize=2)
