@@ -210,7 +210,7 @@ def _other_model(path: Path, checkpoint: dict[str, Any], loaded: dict[str, str])
         return []
     return [
         f"The index at {path} was built by another {name} ({checkpoint['fingerprint'][:12]}) than the one that is here "
-        f"({loaded[name][:12]}), so it cannot be searched. Rebuild it: `{build_command(path)} --force`."
+        f"({loaded[name][:12]}), so it cannot be searched. Rebuild it: `{build_command(path, anew=True)}`."
     ]
 
 

@@ -160,8 +160,8 @@ def read() -> Asked:
 def keep() -> None:
     """Hold on to the widgets' values: Streamlit drops those of a widget that a run does not draw.
 
-    What a run says again here is kept, but a run may end before it comes here: where the visitor leaves a page that is
-    still being drawn. So the values are kept under a name of our own, too, and put back from there.
+    They are kept under a name of our own and put back where they are gone. Only there: a value that is set by a run is
+    sent to the browser, and would undo what was chosen there while the run went on.
     """
     state = st.session_state
     state.setdefault("gsd_m", None)
@@ -171,7 +171,7 @@ def keep() -> None:
     for name in [*WIDGETS, *drawn]:
         if name in state:
             held[name] = state[name]
-        if name in held:
+        elif name in held:
             state[name] = held[name]
 
 

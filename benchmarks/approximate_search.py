@@ -1,192 +1,115 @@
 """Approximate search of a million embeddings of places beside HNSW: questions a second, build, bytes, recall.
 
-    python -m benchmarks.approximate_search [--rows 1000000] [--vectors FILE.npy] [--peers hnswlib,usearch,faiss]
+    python -m benchmarks.approximate_search [--rows 1000000] [--peers hnswlib,usearch,faiss] [--links 32]
 
 The rows are embeddings of land cells by the built-in pair, in the order of an index; the questions are those by which
-an index is calibrated, of the default view, others than it was calibrated with. Every peer is built with 16 links a row
-and asked with the least ef that finds 99 % of the true ten; so are we, with what calibration chose. All of them answer
-the same batch on the same threads in one process, in turns; a ratio is that of the medians of five rounds. Bytes are
-those that must stay in memory: codes and lists for us (rows that refine lie mapped in a file), the graph and its
-vectors for the peers. Also printed: exact batches beside the matrix product alone, and a single exact question beside
-reading the vectors once.
+an index is calibrated, of the default view, others than it was calibrated with. Every graph is asked with the least ef
+that finds 99 % of the true ten, or with the largest tried; so are we, with what calibration chose. All answer the same
+batch on the same threads in one process, in turns. Bytes are those that must stay in memory: codes and lists for us
+(rows that refine lie mapped in a file), the graph and its vectors for the others. Our build is without calibration,
+which takes about as long again for each view. Then exact batches beside the matrix product alone, and one exact
+question beside reading the vectors once.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.geo import cell_lonlat
-from data.land import land_cells
+from benchmarks.hnsw import PEERS, Graph, least_ef
+from benchmarks.snapshots import scratch, vector_index
+from benchmarks.timing import Result, Row, find_peer, in_turns, main, seconds, timed_row
 from indexer.ann import AnnIndex
 from indexer.ann_build import QUERIES, build_ann, compare, fill, sample_queries
-from indexer.vectors import VectorIndex, import_faiss, write_vectors
-from model import load
+from indexer.vectors import VectorIndex
 
-K, LINKS, TARGET, ROUNDS = 10, 16, 0.99, 5
-Answer = tuple[NDArray[np.int64], NDArray[np.float32]]
-
-
-def embeddings(count: int) -> NDArray[np.float32]:
-    """Vectors of so many land cells of resolution 6, evenly drawn, in the order of an index."""
-    cells = land_cells(6, antarctica=True)
-    cells = cells[np.linspace(0, len(cells) - 1, count).astype(np.int64)]
-    return np.asarray(load("blue-marble-l40", part="location").encode_location(cell_lonlat(cells)))
+QUICK = {"rows": 5_000, "rounds": 1, "links": 8, "candidates": 40}
+K, BLOCK = 10, 8192
 
 
-def hnswlib_peer(rows: NDArray[np.float32], threads: int) -> tuple[Callable[[NDArray[np.float32], int], Answer], float]:
-    """Built, and how it is asked with an ef; its bytes a row."""
-    import hnswlib
-
-    index = hnswlib.Index(space="ip", dim=rows.shape[1])
-    index.init_index(max_elements=len(rows), M=LINKS, ef_construction=100)
-    index.set_num_threads(threads)
-    index.add_items(rows)
-
-    def ask(queries: NDArray[np.float32], ef: int) -> Answer:
-        index.set_ef(ef)
-        found, distances = index.knn_query(queries, K)
-        return found.astype(np.int64), 1 - distances
-
-    return ask, 4.0 * rows.shape[1] + 8.0 * LINKS + 8 + 4.0 * LINKS / 15
-
-
-def usearch_peer(rows: NDArray[np.float32], threads: int) -> tuple[Callable[[NDArray[np.float32], int], Answer], float]:
-    """Likewise."""
-    from usearch.index import Index
-
-    index = Index(ndim=rows.shape[1], metric="ip", dtype="f32", connectivity=LINKS, expansion_add=100)
-    index.add(np.arange(len(rows)), rows, threads=threads)
-
-    def ask(queries: NDArray[np.float32], ef: int) -> Answer:
-        index.expansion_search = ef
-        matches = index.search(queries, K, threads=threads)
-        return matches.keys.astype(np.int64), 1 - matches.distances
-
-    return ask, index.memory_usage / len(rows)
-
-
-def faiss_peer(rows: NDArray[np.float32], threads: int) -> tuple[Callable[[NDArray[np.float32], int], Answer], float]:
-    """Likewise."""
-    faiss = import_faiss()
-    faiss.omp_set_num_threads(threads)
-    index = faiss.IndexHNSWFlat(rows.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 100
-    index.add(rows)
-
-    def ask(queries: NDArray[np.float32], ef: int) -> Answer:
-        scores, found = index.search(queries, K, params=faiss.SearchParametersHNSW(efSearch=ef))
-        return found, scores
-
-    return ask, 4.0 * rows.shape[1] + 8.0 * LINKS + 16
-
-
-PEERS: dict[str, Callable[[NDArray[np.float32], int], tuple[Callable[[NDArray[np.float32], int], Answer], float]]] = {
-    "hnswlib": hnswlib_peer,
-    "usearch": usearch_peer,
-    "faiss": faiss_peer,
-}
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """How long a call takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+def run(
+    rows: int = 1_000_000,
+    rounds: int = 5,
+    peers: str = "hnswlib,usearch,faiss",
+    links: int = 32,
+    candidates: int = 200,
+) -> Result:
+    """Build, ask, compare."""
+    exact, missing = vector_index(rows), list[str]()
+    views = {"both": lambda queries: queries}
+    path = scratch() / f"approximate-{rows}.ann"
+    build_s = seconds(lambda: fill(exact, method="ivf-rabitq"))
+    questions = sample_queries(exact, exact)
+    settings = build_ann(path, exact, method="ivf-rabitq", weightings=views, queries=questions)
+    asked = np.ascontiguousarray(sample_queries(exact, exact, seed=1, count=QUERIES), dtype=np.float32)
+    truth = exact.search_batch(asked, K)
+    asks: dict[str, Any] = {"samewhere": partial(AnnIndex(path, exact, settings).search_batch, k=K, view="both")}
+    facts: dict[str, dict[str, float | str]] = {"samewhere": {"built in, s": build_s, "bytes a row": settings["bytes"]}}
+    vectors = np.asarray(exact.array)
+    for peer in filter(None, peers.split(",")):
+        if not find_peer(peer, missing):
+            continue
+        made: list[Any] = []
+        graph = Graph(links, candidates, os.cpu_count() or 1)
+        took = seconds(lambda peer=peer, made=made, graph=graph: made.append(PEERS[peer](vectors, graph)))
+        ask, size = made[0]
+        ef = least_ef(ask, asked, truth)
+        asks[f"{peer}, ef {ef}"] = partial(ask, ef=ef)
+        facts[f"{peer}, ef {ef}"] = {"built in, s": took, "bytes a row": size}
+    for name, ask in asks.items():
+        found = compare(ask(asked), truth)
+        facts[name] = {"recall@10": found.rows, "score recall": found.scores} | facts[name]
+        facts[name]["build beside ours"] = float(facts[name]["built in, s"]) / build_s
+    times = in_turns({name: partial(ask, asked) for name, ask in asks.items()}, rounds=rounds)
+    part = f"{rows:,} × {exact.dim}, {len(asked):,} questions at once"
+    table = [
+        timed_row(
+            name,
+            times,
+            peer="samewhere",
+            count=len(asked),
+            unit="questions a second",
+            part=part,
+            more=facts[name],
+        )
+        for name in asks
+    ]
+    title = (
+        f"Approximate search beside graphs of {links} links a row and {candidates} candidates, rows shuffled. Wanted: "
+        "twice the rate of the best graph at 99 % of the true ten, at most 64 bytes a row, built in a quarter of the "
+        "time."
+    )
+    return Result(title, (*table, *exact_rows(exact, asked, rounds)), tuple(missing))
 
 
-def least_ef(ask: Callable[[NDArray[np.float32], int], Answer], queries: NDArray[np.float32], truth: Answer) -> int:
-    """The least of a row of doubling and half-doubling efs that finds enough; the last where none does."""
-    for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096):
-        if compare(ask(queries, ef), truth).rows >= TARGET:
-            break
-    return ef
-
-
-def exact_figures(exact: VectorIndex, queries: NDArray[np.float32]) -> None:
-    """Print exact batches beside the product alone, and one question beside reading everything once."""
-    array, batches = exact.array, (32, 256, 1000)
-    for count in batches:
-        asked = queries[:count]
-        columns, block = np.ascontiguousarray(asked.T), np.empty((8192, count), dtype=np.float32)
+def exact_rows(exact: VectorIndex, asked: NDArray[np.float32], rounds: int) -> list[Row]:
+    """Exact batches beside the product alone (wanted .85), one question beside reading once (wanted at most 1.5)."""
+    array, rows = exact.array, list[Row]()
+    for count in (32, 256, 1000):
+        some = asked[:count]
+        columns, block = np.ascontiguousarray(some.T), np.empty((BLOCK, count), dtype=np.float32)
 
         def multiply(columns: NDArray[np.float32] = columns, block: NDArray[np.float32] = block) -> None:
-            for start in range(0, exact.count - 8191, 8192):
-                np.matmul(array[start : start + 8192], columns, out=block)
+            for start in range(0, exact.count - BLOCK + 1, BLOCK):
+                np.matmul(array[start : start + BLOCK], columns, out=block)
 
-        floor, ours = [], []
-        for _ in range(ROUNDS):
-            floor.append(seconds(multiply))
-            ours.append(seconds(partial(exact.search_batch, asked, K)))
-        ratio = statistics.median(floor) / statistics.median(ours)
-        print(
-            f"exact batch of {count}: {count / statistics.median(ours):,.0f} a second, {ratio:.2f} of the product alone"
-        )
+        if exact.count < BLOCK:
+            continue
+        name = f"exact, {count:,} at once"
+        floor = f"the product alone, {count:,} columns"
+        times = in_turns({name: partial(exact.search_batch, some, K), floor: multiply}, rounds=rounds)
+        unit = "questions a second"
+        rows += [timed_row(one, times, peer=floor, count=count, unit=unit, part="exact batches") for one in times]
     words = array.reshape(-1).view(np.int64)
-    reading = [seconds(lambda: np.bitwise_or.reduce(words)) for _ in range(ROUNDS)]
-    single = [seconds(partial(exact.search, query, K)) for query in queries[:ROUNDS]]
-    ratio = statistics.median(single) / statistics.median(reading)
-    print(f"exact single: {1e3 * statistics.median(single):.0f} ms, {ratio:.2f} x reading the vectors once (NumPy, or)")
-
-
-def main() -> None:
-    """Build, ask, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--vectors", type=Path, help="a .npy of embeddings made before")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    given = parser.parse_args()
-    threads = os.cpu_count() or 1
-    rows = np.load(given.vectors, allow_pickle=False)[: given.rows] if given.vectors else embeddings(given.rows)
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "x.faiss"
-        with path.open("wb") as file:
-            write_vectors(file, [rows], dim=rows.shape[1], count=len(rows))
-        exact = VectorIndex(path, count=len(rows), dim=rows.shape[1])
-        build_s = seconds(lambda: fill(exact, method="ivf-rabitq"))
-        views = {"both": lambda queries: queries}
-        settings = build_ann(
-            Path(name) / "x.ann", exact, method="ivf-rabitq", weightings=views, queries=sample_queries(exact, exact)
-        )
-        ann = AnnIndex(Path(name) / "x.ann", exact, settings)
-        queries = sample_queries(exact, exact, seed=1, count=QUERIES)
-        truth = exact.search_batch(queries, K)
-        contenders = {"ours": (partial(ann.search_batch, k=K, view="both"), build_s, settings["bytes"], "")}
-        for peer in filter(None, given.peers.split(",")):
-            made: list[Any] = []
-            peer_s = seconds(lambda peer=peer, made=made: made.append(PEERS[peer](rows, threads)))
-            ask, size = made[0]
-            ef = least_ef(ask, queries, truth)
-            contenders[peer] = (partial(ask, ef=ef), peer_s, size, f"ef {ef}")
-        times: dict[str, list[float]] = {contender: [] for contender in contenders}
-        for _ in range(ROUNDS):
-            for contender, (ask, *_rest) in contenders.items():
-                times[contender].append(seconds(partial(ask, queries)))
-        print(
-            f"\n| {len(rows):,} × {rows.shape[1]} | recall@10 | score recall | QPS | ours beside "
-            "| build, s | bytes a row |"
-        )
-        print("|---|---|---|---|---|---|---|")
-        ours = statistics.median(times["ours"])
-        for contender, (ask, made_s, size, note) in contenders.items():
-            recall, median = compare(ask(queries), truth), statistics.median(times[contender])
-            print(
-                f"| {contender} {note} | {recall.rows:.3f} | {recall.scores:.3f} | {len(queries) / median:,.0f} | "
-                f"{median / ours:.1f} × its rate, {made_s / build_s:.1f} × sooner built | {made_s:.0f} | {size:.0f} |"
-            )
-        print()
-        exact_figures(exact, queries)
+    name, floor = "one exact question", "reading the vectors once (NumPy, or)"
+    work = {name: partial(exact.search, asked[0], K), floor: lambda: np.bitwise_or.reduce(words)}
+    times = in_turns(work, rounds=rounds)
+    return rows + [timed_row(one, times, peer=floor, part="one exact question") for one in times]
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK)

@@ -34,11 +34,14 @@ Encode = Callable[[], Any]
 
 def bare_module(package: str, module: str, missing: list[str]) -> Any:
     """A module of a package whose ``__init__`` files are not run; None where it is not installed."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        missing.append(f"{package} is not installed, so its rows are left out.")
-        return None
-    places = list(spec.submodule_search_locations)
+    if package in sys.modules:
+        places = list(sys.modules[package].__path__)
+    else:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            missing.append(f"{package} is not installed, so its rows are left out.")
+            return None
+        places = list(spec.submodule_search_locations)
     name = package
     for part in ["", *module.split(".")[:-1]]:
         name = f"{name}.{part}" if part else name

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.hnsw import PEERS, least_ef
+from benchmarks.hnsw import PEERS, Graph, least_ef
 from benchmarks.snapshots import embeddings, scratch, vector_index
 from benchmarks.timing import Result, Row, find_peer, in_turns, main, resident, seconds, timed_row
 from indexer.ann import AnnIndex
@@ -162,13 +162,15 @@ def approximate_contenders(
         settings = build_ann(path, exact, method=method, weightings=views, queries=sample_queries(exact, exact))
         return partial(AnnIndex(path, exact, settings).search_batch, k=K, view="both")
 
+    def graph(name: str) -> Any:
+        return PEERS[name](rows, Graph(threads=threads))[0]
+
     found = {"samewhere": Contender(ours, method)}
     for name in ("hnswlib", "usearch"):
         if find_peer(name, missing):
-            asks: list[Any] = []
-            made = Contender(lambda name=name, asks=asks: asks.append(PEERS[name](rows, threads)[0]) or asks[0])  # type: ignore[misc]
-            ef = least_ef(asks[0], asked, truth)
-            made.ask, made.note = partial(asks[0], ef=ef), f"ef {ef}"
+            made = Contender(partial(graph, name))
+            ef = least_ef(made.ask, asked, truth)  # type: ignore[arg-type]
+            made.ask, made.note = partial(made.ask, ef=ef), f"ef {ef}"
             found[name] = made
     if lancedb := find_peer("lancedb", missing):
         tables: list[Any] = []

@@ -34,6 +34,9 @@ def as_page(result: Mapping[str, Any]) -> str:
     note = (
         f"`{result['command']}` · {made['cpu']}, {made['threads']} threads · {made['date']} · commit {made['commit']}"
     )
+    if "text" in result:  # a table of its own, or JSON
+        text = result["text"]
+        return f"{text if '|' in text else f'```json{chr(10)}{text}{chr(10)}```'}\n\n{note}"
     return f"{result['title']}\n\n{as_markdown(result)}\n\n{note}"
 
 

@@ -45,12 +45,13 @@ DATA_FILES = tuple(f"{kind}.{suffix}" for kind in KINDS for suffix in ("parquet"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def build_command(path: Path | str) -> str:
-    """The command that makes, finishes or replaces the index at ``path``, a directory or an address of Milvus."""
+def build_command(path: Path | str, *, anew: bool = False) -> str:
+    """The command that makes or finishes the index at ``path``, a directory or an address of Milvus; or replaces it."""
     if isinstance(path, str) and "://" in path:
         return f"samewhere index push {path}"
     path = Path(path)
-    return "samewhere index build" if path == default_index_path() else f"samewhere index build --path {path}"
+    where = "" if path == default_index_path() else f" --path {path}"
+    return f"samewhere index build{where}{' --force' if anew else ''}"
 
 
 @dataclass(frozen=True)
@@ -154,17 +155,17 @@ class Manifest:
         if version != FORMAT:
             raise IndexStoreError(
                 f"{path} has format version {version!r}; this version of Samewhere reads version {FORMAT}. "
-                f"Update Samewhere, or rebuild the index: `{build_command(index)} --force`."
+                f"Update Samewhere, or rebuild the index: `{build_command(index, anew=True)}`."
             )
         if not intact:
             raise IndexStoreError(
                 f"{path} was changed after it was written (its fingerprint does not fit). "
-                f"Rebuild the index: `{build_command(index)} --force`."
+                f"Rebuild the index: `{build_command(index, anew=True)}`."
             )
         if wrong:
             raise IndexStoreError(
                 f"{path} is not one that Samewhere writes: {wrong}. Do not use this index; "
-                f"rebuild it: `{build_command(index)} --force`."
+                f"rebuild it: `{build_command(index, anew=True)}`."
             )
         return manifest
 
@@ -277,7 +278,7 @@ def check_files(directory: Path, manifest: Manifest, *, index: Path) -> None:
         seen = path.stat().st_size if path.is_file() else None
         if seen != expected:
             state = "is missing" if seen is None else f"has {seen:,} bytes where its manifest promises {expected:,}"
-            raise IndexStoreError(f"{path} {state}. Rebuild the index: `{build_command(index)} --force`.")
+            raise IndexStoreError(f"{path} {state}. Rebuild the index: `{build_command(index, anew=True)}`.")
 
 
 def publish(index: Path, staged: Path, *, name: str | None = None) -> Path:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,10 @@ from data.geo import all_cells, cell_key, cell_parent
 from data.land import land_cells
 from indexer import SearchIndex, build_index, engines
 from indexer import build as build_module
-from indexer.encoder import EncoderPair
 from indexer.plan import Shard, plan_shards
 from indexer.progress import FINISH_S_PER_ROW, Clock, Progress
-from indexer.shard import Made, make_shard
+from indexer.shard import Made, commit_shard
 from indexer.snapshot import DATA_FILES, Manifest, current_snapshot, index_status
-from indexer.sources import BuildParameters
 from indexer.verify import find_damage
 from tests.indexer.standin import StandInPair
 
@@ -107,12 +106,12 @@ def test_a_killed_build_resumes_to_the_same_bytes_redoing_one_shard(
     assert len(kept) == (min(shards, max(0, moment - 2)) if moment > 0 else shards)  # the one in the making is lost
     made: list[str] = []
 
-    def counting(folder: Path, shard: Shard, *, pair: EncoderPair, parameters: BuildParameters) -> Made:
+    def counting(folder: Path, shard: Shard, *made_of: Any) -> Made:
         made.append(shard.file_name)
-        return make_shard(folder, shard, pair=pair, parameters=parameters)
+        return commit_shard(folder, shard, *made_of)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "make_shard", counting)
+        patch.setattr(engines, "commit_shard", counting)
         patch.setattr(build_module, "SHARD_ROWS", {"cells": 200, "tiles": 10})
         build_small(path, pair=StandInPair())
     assert shards - len(kept) <= len(made) <= shards - len(kept) + 1  # one may stand without its line in the ledger
