@@ -47,7 +47,7 @@ def run(folder: Path = REAL, patches: int = 100, rounds: int = 7) -> Result:
     def alone() -> None:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
             for path in chosen:
-                with rasterio.open(path) as dataset:
+                with rasterio.open(path, driver="GTiff") as dataset:
                     dataset.read()
 
     def alone_in_memory() -> None:
