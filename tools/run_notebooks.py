@@ -38,6 +38,7 @@ def execute(path: Path) -> Any:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         places = {"SAMEWHERE_HOME": f"{folder}/home", "IPYTHONDIR": f"{folder}/ipython", "PYTHONPATH": str(ROOT)}
+        places["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # whatever was set here: Streamlit sets Agg
         (work := Path(folder) / "work").mkdir()
         (work / "docs").symlink_to(ROOT / "docs")  # as for a reader in the checkout
         client = NotebookClient(
