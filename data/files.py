@@ -36,6 +36,17 @@ def durable(path: Path) -> Iterator[BinaryIO]:
     sync_directory(path.parent)
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file, on the disk when this returns. After a line that a kill cut short it begins a new one.
+
+    Empty lines stand between the others: readers pass over them, as over those that were cut.
+    """
+    with path.open("ab") as file:
+        file.write(b"\n" + line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def sync_directory(path: Path) -> None:
     """Put a directory's entries on the disk: without this a rename may be forgotten in a power cut."""
     if os.name == "nt":  # directories cannot be opened there, and renames are journalled

@@ -22,6 +22,7 @@ import filelock
 import numpy as np
 
 from data.errors import IndexStoreError
+from data.files import append_line
 from indexer.files import durable, refuse_links
 from indexer.plan import Shard
 from indexer.progress import Progress
@@ -131,10 +132,7 @@ class Ledger:
     def record(self, made: Made) -> None:
         """Add a shard."""
         self.lines[made.shard] = asdict(made)
-        with self._path.open("ab") as file:
-            file.write(b"\n" + json.dumps(asdict(made)).encode() + b"\n")  # after a cut line this begins a new one
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self._path, json.dumps(asdict(made)).encode())
 
     def is_made(self, shard: Shard) -> bool:
         """Whether a shard's file stands and holds its rows; one that does not fit is made again."""

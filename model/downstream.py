@@ -183,11 +183,12 @@ def evaluate_downstream(
             pairs = functools.cache(functools.partial(AllPairs, vectors))
             for head, split in ((head, split) for head in heads for split in splits):
                 asked = [problem for problem in group if split in problem.splits]
+                problems_digest = digest(asked) if log else ""
                 for seed in range(repeats(split, head, seeds)):
                     if progress:
                         progress(f"{encoder.name}, {head}, {split}", done)
                     if asked:
-                        step = encoder.name, head, split, seed, digest(asked)
+                        step = encoder.name, head, split, seed, problems_digest
                         found = log.find(step, vectors) if log else None
                         if found is None:
                             found = _one_seed(encoder.name, vectors, asked, head, split, seed, pairs)

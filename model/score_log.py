@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import HeadError
-from data.files import disk_errors
+from data.files import append_line, disk_errors
 
 if TYPE_CHECKING:
     from model.downstream import Problem, Score
@@ -81,10 +80,7 @@ class ScoreLog:
         words = {"full": "Make room and run it again.", "denied": "Choose another folder with --out."}
         with disk_errors(self.path, "Writing", kind=HeadError, **words):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(b"\n" * (not _ends_a_line(self.path)) + json.dumps(line).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            append_line(self.path, json.dumps(line).encode())
         self._kept[step] = kept
 
 
@@ -106,12 +102,3 @@ def digest(problems: Sequence[Problem]) -> str:
         ):
             found.update(len(part).to_bytes(8, "little") + part)
     return found.hexdigest()
-
-
-def _ends_a_line(path: Path) -> bool:
-    """Whether what stands in a file ends with a line's end, as nothing does too."""
-    if not path.stat().st_size:
-        return True
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
