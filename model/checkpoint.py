@@ -170,12 +170,11 @@ def _read_own(path: Path, card: Mapping[str, Any], content: bytes, part: str) ->
         if official:
             hyperparameters = SatCLIPConfig.from_official(config, where=str(path.with_suffix(".json")))
             return SatCLIPNetwork(hyperparameters, part=part, empty=True)
-        pair = PairConfig.from_json(config)
-        with torch.device("meta"):  # no memory is set aside before it is known that the file fills it
-            wanted = sum(tensor.numel() for tensor in PairNetwork(pair, part=part).state_dict().values())
+        network = PairNetwork(PairConfig.from_json(config), part=part, empty=True)  # sets no memory aside
+        wanted = sum(tensor.numel() for tensor in network.state_dict().values())
         if wanted > sum(tensor.numel() for tensor in tensors.values()):
             raise ValueError(f"its configuration has {wanted:,} weights, more than the file holds: size mismatch")
-        return PairNetwork(pair, part=part, empty=True)
+        return network
 
     network = _built(path, build)
     # What an index was made with is the weights and how they are put together.
