@@ -3,7 +3,7 @@
     python -m benchmarks                       # all but the long ones, 15 minutes on two cores
     python -m benchmarks search_peers heads    # some
     python -m benchmarks --long                # all, in full size; hours
-    python -m benchmarks --quick --out /tmp/x  # whether each works
+    python -m benchmarks --quick --out tried   # whether each works
     python -m benchmarks --list
     python -m benchmarks render                # from benchmarks/results/*.json into README and docs
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.timing import resident, seconds
 from data.geo import BBox, all_cells, cell_key, cell_lonlat, great_circle_km
 from indexer.planner import Plan, choose_plan
 from indexer.rows import read_light, write_light
@@ -131,18 +131,6 @@ def index_search(index: VectorIndex) -> Search:
     return lambda query, plan: index.search(query[None], K, among=plan.rows, route=plan.route)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """How long one call takes."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def peak_bytes() -> int:
-    """The largest resident size of this process."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
-
-
 def main() -> None:
     """Build, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -174,7 +162,7 @@ def main() -> None:
         for share in SHARES:
             for label in filters(share, 0):
                 measure(filter_, search, vectors, faiss, share=share, label=label, rounds=given.rounds)
-    print(f"\nPeak memory {peak_bytes() / 2**20:,.0f} MB, of which vectors {vectors.nbytes / 2**20:,.0f} MB.")
+    print(f"\nPeak memory {resident('VmHWM') / 2**20:,.0f} MB, of which vectors {vectors.nbytes / 2**20:,.0f} MB.")
 
 
 def measure(

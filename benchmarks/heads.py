@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.timing import resident
 from data.land import sample_land
 from data.tasks import find_task, targets
 from model import load
@@ -53,12 +54,6 @@ def make(name: str) -> Callable[[Any, Any], Callable[[Any], Any]]:
         ),
     }
     return lambda x, y: peers[name].fit(x, y).predict
-
-
-def resident(field: str) -> int:
-    """Bytes: VmRSS is held by this process now, VmHWM was the most."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0]) * 1024
 
 
 def measure(name: str, places: int, asked: int) -> None:

@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.timing import resident
 from model.chunks import encode_chunks
 from model.harmonics import spherical_harmonics
 from model.satclip import SatCLIPConfig, SatCLIPNetwork, SatCLIPPair
@@ -117,12 +118,6 @@ def speed(count: int, rounds: int) -> None:
     for name in candidates:
         over = f"{rate['floor'] / rate[name]:.2f}× its time"
         print(f"| {name} | {rate[name]:,.0f} | {over} | {rate[name] / rate['loop']:,.1f}× its points |")
-
-
-def resident(field: str) -> int:
-    """Bytes: VmRSS is held by this process now, VmHWM was the most."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0]) * 1024
 
 
 def memory(count: int) -> None:

@@ -30,9 +30,7 @@ def run(most: int = 1_000_000, least: int = 10_000, batches: str = "1,10,100,100
     """Measure every size."""
     rows: list[Row] = []
     pair, threads = load(CHECKPOINT, part="location"), os.cpu_count() or 1
-    sizes = [least]
-    while sizes[-1] * 3 <= most:
-        sizes.append(sizes[-1] * (3 if str(sizes[-1])[0] == "1" else 10) // (1 if str(sizes[-1])[0] == "1" else 3))
+    sizes = [size for power in range(2, 9) for size in (10**power, 3 * 10**power) if least <= size <= most]
     embeddings(min(most, 1_000_000))
     for size in sizes:
         exact = vector_index(size)

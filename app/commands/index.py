@@ -7,7 +7,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,9 @@ from app.commands.index_engine import (
 )
 from app.commands.index_report import bar, print_status, resumable, tell_done
 from app.commands.index_store import StoreName, StoreOption, UriOption, milvus_address, send_to_milvus
+
+if TYPE_CHECKING:
+    from indexer import Where
 
 app = typer.Typer(help="Build, change, look at and verify the index.", no_args_is_help=True)
 
@@ -270,18 +273,11 @@ def rm(
     as_json: JsonOption = False,
 ) -> None:
     """Remove the tiles that fulfil every condition given; all others are kept as they are."""
-    from data import atlas
-    from data.geo import BBox
-    from indexer import Compare, Where, default_index_path
+    from indexer import default_index_path
     from indexer.manage import remove_rows
 
     place = path or default_index_path()
-    chosen = Where(
-        bbox=BBox.parse(bbox) if bbox is not None else None,
-        countries=tuple(atlas.country_code(text) for text in country) if country else None,
-        sources=tuple(source) if source else None,
-        compare=tuple(Compare.parse(text) for text in where or []),
-    )
+    chosen = _chosen(bbox, country, source, where)
     manifest = remove_rows(place, chosen, kinds=("cells", "tiles") if cells else ("tiles",), name=name, force=force)
     tell_done(place, manifest, as_json=as_json)
 
@@ -360,19 +356,12 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
     """Write rows and, in GeoParquet and .npy, their embeddings to a file for other programs."""
-    from data import atlas
-    from data.geo import BBox
-    from indexer import Compare, Where, default_index_path
+    from indexer import default_index_path
     from indexer.export import export_rows
     from indexer.local import LocalStore
 
     store = LocalStore(path or default_index_path(), name=name)
-    chosen = Where(
-        bbox=BBox.parse(bbox) if bbox is not None else None,
-        countries=tuple(atlas.country_code(text) for text in country) if country else None,
-        sources=tuple(source) if source else None,
-        compare=tuple(Compare.parse(text) for text in where or []),
-    )
+    chosen = _chosen(bbox, country, source, where)
     rows = store.select(target, chosen) if target in ("cells", "tiles") else None
     count = export_rows(store.directory, target, out, rows=rows, geometry=geometry, force=force)  # type: ignore[arg-type]
     typer.echo(f"{out}: {count:,} {target}.")
@@ -426,3 +415,17 @@ def push(
         return
 
     typer.echo(f"{upload(path or default_index_path(), url)}: there.")
+
+
+def _chosen(bbox: str | None, country: list[str] | None, source: list[str] | None, where: list[str] | None) -> Where:
+    """The rows that the options of a command name."""
+    from data import atlas
+    from data.geo import BBox
+    from indexer import Compare, Where
+
+    return Where(
+        bbox=BBox.parse(bbox) if bbox is not None else None,
+        countries=tuple(atlas.country_code(text) for text in country) if country else None,
+        sources=tuple(source) if source else None,
+        compare=tuple(Compare.parse(text) for text in where or []),
+    )
