@@ -39,6 +39,8 @@ NAMES = (
     "reading",
     "milvus_store",
     "app_queries",
+    "app_browser",
+    "app_load",
     "approximate_search",
 )
 LONG_ONLY = ("scaling", "catalogue", "training_step")
@@ -71,7 +73,8 @@ def run_one(name: str, out: Path, words: list[str]) -> tuple[str, float]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         took = time.perf_counter() - begun
         if done.returncode or not (name in PRINTED or file.exists()):
-            return f"{name} failed: {(done.stderr or done.stdout).strip()[-2000:]}", took
+            said = (done.stderr or done.stdout).strip()[-2000:]
+            return f"{name} failed with exit code {done.returncode}: {said or 'it said nothing'}", took
         result = {"text": done.stdout.strip()} if name in PRINTED else json.loads(file.read_bytes())
     command_line = " ".join(["python -m benchmarks", name, *words])
     made = describe() | {"took_s": took}
@@ -100,7 +103,7 @@ def main() -> int:
     unknown = sorted(set(given.names) - {*NAMES, *LONG_ONLY})
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]}; there are: {', '.join((*NAMES, *LONG_ONLY))}, and render")
-    everything = (*NAMES, *LONG_ONLY) if given.long or given.quick else NAMES
+    everything: tuple[str, ...] = (*NAMES, *LONG_ONLY) if given.long or given.quick else NAMES
     if given.quick:
         everything = tuple(name for name in everything if name not in PRINTED)
     words = ["--quick"] if given.quick else ["--long"] if given.long else []

@@ -1,12 +1,12 @@
 """Many visitors at once: answer times, errors, memory, and whether anybody sees what is another's.
 
-Example: python -m benchmarks.app_load --seconds 600 --sessions 1 10 50
+    python -m benchmarks.app_load [--sessions 1,10,50] [--seconds 60] [--pause 20]
 
 A real server of the app on loopback, and sessions that speak Streamlit's own protocol to it (:mod:`benchmarks.visitor`;
 no browser, so nothing is drawn). Each session does what a visitor does, in random order with pauses: places by click
-and by name, filters, votes, clicks that predict, Explore, Compare, other pages, a GeoTIFF. Prints and writes 50 % and
-95 % of the time from sending an action to the end of the run that it causes, by kind and number of sessions; errors;
-and the server's memory when all sessions have warmed up and at the end.
+and by name, filters, votes, clicks that predict, Explore, Compare, other pages, a GeoTIFF. Tells 50 % and 95 % of the
+time from sending an action to the end of the run that it causes, by kind and number of sessions; errors; and the
+server's memory when all sessions have warmed up and at the end. In full each number of sessions has ten minutes.
 
 Every session carries a mark of its own: the places that it asks for are its alone. After each action the map's pins,
 the address and the votes that came back must be the session's own, else the action counts as an error.
@@ -14,25 +14,25 @@ the address and the votes that came back must be the session's own, else the act
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import json
 import os
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
 
-from benchmarks.visitor import Server, Visitor, serving
-from data.blue_marble import BlueMarble
+from benchmarks.timing import Result, Row, main
+from benchmarks.visitor import DELTA, Server, Visitor, blue_marble_patch, serving
 from data.land import sample_land
 
+QUICK = {"sessions": "2", "seconds": 4.0, "pause": 0.5}
+LONG = {"seconds": 600.0}
 PAUSE_S = 20.0
 """Mean time that a visitor looks at an answer before the next action (exponential)."""
 NAMES = ("Rome", "Lima", "Nairobi", "Ulaanbaatar", "Perth", "Denver", "Oslo", "Kano")
@@ -58,6 +58,15 @@ class Tally:
         """Begin anew, after the warm-up; errors stay."""
         self.seconds.clear()
         self.received = 0
+
+
+@dataclass(frozen=True)
+class Level:
+    """What one number of sessions gave: rows by kind of action, the server's row, errors as sentences."""
+
+    rows: list[Row]
+    server: Row
+    errors: list[str]
 
 
 class Session:
@@ -212,11 +221,10 @@ async def visit(
             await session.act()
 
 
-async def measure(server: Server, sessions: int, *, seconds: float, settle_s: float, pause_s: float) -> dict[str, Any]:
+async def measure(server: Server, sessions: int, *, seconds: float, settle_s: float, pause_s: float) -> Level:
     """One number of sessions: warm up, measure, tell."""
     tally = Tally()
-    pixels = BlueMarble.open().cut([[31.0, 30.8]])[0]
-    file = _geotiff(pixels)
+    file = blue_marble_patch(*DELTA)
     warm, until = asyncio.Event(), [0.0]
     visits = [
         asyncio.create_task(visit(server, number, tally, file, pause_s=pause_s, warm=warm, until=until))
@@ -233,39 +241,32 @@ async def measure(server: Server, sessions: int, *, seconds: float, settle_s: fl
     warm.set()
     await asyncio.sleep(settle_s)
     tally.forget()
-    start, memory, began = server.resident_mb(), [], time.monotonic()
-    cpu = _cpu_s(server.pid)
-    while time.monotonic() < until[0] - 1:
-        await asyncio.sleep(min(10.0, max(0.5, until[0] - 1 - time.monotonic())))
-        memory.append(round(server.resident_mb(), 1))
-    took, busy = time.monotonic() - began, _cpu_s(server.pid) - cpu
+    start, began, cpu = server.resident_mb(), time.monotonic(), _cpu_s(server.pid)
+    await asyncio.sleep(max(0.0, until[0] - 1 - began))
+    end, took, busy = server.resident_mb(), time.monotonic() - began, _cpu_s(server.pid) - cpu
     await asyncio.gather(*visits)
-    actions = sum(map(len, tally.seconds.values()))
-    everything = [one for own in tally.seconds.values() for one in own]
-    return {
-        "sessions": sessions,
-        "seconds": round(took, 1),
-        "actions": actions,
-        "kinds": {kind: _row(took_s) for kind, took_s in sorted(tally.seconds.items())},
-        "all": _row(everything),
-        "errors": dict(tally.errors),
-        "resident_mb_start": round(start, 1),
-        "resident_mb_end": memory[-1] if memory else round(start, 1),
-        "resident_mb_every_10_s": memory,
-        "growth_percent": round(100 * ((memory[-1] if memory else start) / start - 1), 1),
-        "load_average": round(os.getloadavg()[0], 1),
-        "server_cpu_share": round(busy / took, 2),
-        "server_cpu_ms_per_action": round(1000 * busy / max(1, actions)),
+    every = [one for own in tally.seconds.values() for one in own]
+    kinds = {**dict(sorted(tally.seconds.items())), "all": every}
+    name = "one visitor" if sessions == 1 else f"{sessions} visitors"
+    rows = [_row(kind, taken, f"{name}, {took:.0f} s") for kind, taken in kinds.items() if taken]
+    errors = sum(tally.errors.values())
+    more: dict[str, float | str] = {
+        "MB at the start": start,
+        "growth, %": f"{100 * (end / start - 1):+.1f}",
+        "actions": len(every),
+        "errors": errors,
+        "processors at work": busy / took,
+        "their ms an action": 1000 * busy / max(1, len(every)),
+        "received an action, kB": tally.received / max(1, len(every)) / 1000,
         "threads": server.threads(),
-        "received_kb_per_action": round(tally.received / max(1, actions) / 1024),
     }
+    held = Row(name, end, "MB at the end", part="the server", more=more)
+    return Level(rows, held, [f"{name}: {count} times: {text}" for text, count in tally.errors.items()])
 
 
-def _row(seconds: list[float]) -> dict[str, float]:
-    if not seconds:
-        return {"count": 0}
-    middle, high = np.quantile(seconds, (0.5, 0.95))
-    return {"count": len(seconds), "p50_ms": round(1000 * float(middle)), "p95_ms": round(1000 * float(high))}
+def _row(kind: str, seconds: list[float], part: str) -> Row:
+    middle, high = (1000 * np.quantile(seconds, (0.5, 0.95))).tolist()
+    return Row(kind, middle, "ms", part=part, more={"95 % within, ms": high, "actions": len(seconds)})
 
 
 def _cpu_s(pid: int) -> float:
@@ -276,70 +277,27 @@ def _cpu_s(pid: int) -> float:
     return float("nan")
 
 
-def _geotiff(pixels: np.ndarray) -> bytes:
-    """Red, green and blue bytes as a GeoTIFF around the Nile delta."""
-    from rasterio.io import MemoryFile
-    from rasterio.transform import from_bounds
+def run(sessions: str = "1,10,50", seconds: float = 60.0, settle: float = 0.0, pause: float = PAUSE_S) -> Result:
+    """Serve, and let so many visit at once, one number after the other.
 
-    count, height, width = pixels.shape
-    where = from_bounds(30.0, 29.8, 32.0, 31.8, width, height)
-    with MemoryFile() as file:
-        with file.open(
-            driver="GTiff",
-            count=count,
-            height=height,
-            width=width,
-            dtype=pixels.dtype,
-            crs="EPSG:4326",
-            transform=where,
-        ) as dataset:
-            dataset.write(pixels)
-        return bytes(file.read())
-
-
-def table(results: list[dict[str, Any]]) -> str:
-    """The results in lines of text."""
-    lines = [f"{'sessions':>8}  {'kind':<16}{'n':>6}{'p50 ms':>8}{'p95 ms':>8}"]
-    for one in results:
-        kinds: dict[str, dict[str, float]] = {**one["kinds"], "all": one["all"]}
-        for kind, row in kinds.items():
-            if row["count"]:
-                lines.append(f"{one['sessions']:>8}  {kind:<16}{row['count']:>6}{row['p50_ms']:>8}{row['p95_ms']:>8}")
-        lines += [
-            f"{'':>10}{sum(one['errors'].values())} errors; {one['resident_mb_start']} MB at the start, "
-            f"{one['resident_mb_end']} MB at the end ({one['growth_percent']:+} %); {one['threads']} threads",
-            f"{'':>10}{one['server_cpu_share']} processors, {one['server_cpu_ms_per_action']} ms of them an action; "
-            f"load average of the machine {one['load_average']}",
-        ]
-        lines += [f"{'':>10}{count} × {text}" for text, count in one["errors"].items()]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Serve, visit, print a table, and write JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 10, 50], help="how many at once, in turn")
-    parser.add_argument("--seconds", type=float, default=600.0, help="measured, for each number of sessions")
-    parser.add_argument("--settle", type=float, default=None, help="seconds at work before; a tenth of the above")
-    parser.add_argument("--pause", type=float, default=PAUSE_S, help="mean seconds that a visitor looks; 0 for none")
-    parser.add_argument("--json", type=Path, help="file to write")
-    given = parser.parse_args()
-    settle = given.seconds / 10 if given.settle is None else given.settle
-    log = Path(os.environ.get("TMPDIR", "/tmp")) / f"samewhere-load-{os.getpid()}.log"
-    results = []
-    with serving(log) as server:
-        for sessions in given.sessions:
-            found = asyncio.run(measure(server, sessions, seconds=given.seconds, settle_s=settle, pause_s=given.pause))
-            results.append(found)
-            print(table([found]), flush=True)
-    complaints = [line for line in log.read_text("utf-8", "replace").splitlines() if "Error" in line or "Trace" in line]
-    out = {"pause_s": given.pause, "levels": results, "log_complaints": complaints[:20]}
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(out, indent=2) + "\n", "utf-8")
-    print("\n".join(complaints[:20]) or "The server's log names no error.")
-    log.unlink()
+    Args:
+        sessions: numbers of visitors, comma between them.
+        seconds: measured, for each number.
+        settle: seconds at work before that; 0: a tenth of ``seconds``.
+        pause: mean seconds that a visitor looks at an answer; 0 for none.
+    """
+    levels = []
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "log") as server:
+        for count in map(int, sessions.split(",")):
+            settled = measure(server, count, seconds=seconds, settle_s=settle or seconds / 10, pause_s=pause)
+            levels.append(asyncio.run(settled))
+        log = server.log.read_text("utf-8", "replace").splitlines()
+    complaints = [f"The server's log: {line}" for line in log if "Error" in line or "Traceback" in line]
+    rows = [row for level in levels for row in level.rows] + [level.server for level in levels]
+    notes = [note for level in levels for note in level.errors] + complaints[:20]
+    title = f"Visitors of one server over loopback, each with {pause:g} s between an answer and the next action."
+    return Result(title, tuple(rows), tuple(notes) or ("No error; the server's log names none.",))
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK, LONG)

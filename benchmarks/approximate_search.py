@@ -14,6 +14,7 @@ question beside reading the vectors once.
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.hnsw import PEERS, Graph, least_ef
 from benchmarks.snapshots import scratch, vector_index
-from benchmarks.timing import Result, Row, find_peer, in_turns, main, seconds, timed_row
+from benchmarks.timing import Result, Row, Work, find_peer, in_turns, main, seconds, timed_row
 from indexer.ann import AnnIndex
 from indexer.ann_build import QUERIES, build_ann, compare, fill, sample_queries
 from indexer.vectors import VectorIndex
@@ -53,16 +54,15 @@ def run(
     for peer in filter(None, peers.split(",")):
         if not find_peer(peer, missing):
             continue
-        made: list[Any] = []
-        graph = Graph(links, candidates, os.cpu_count() or 1)
-        took = seconds(lambda peer=peer, made=made, graph=graph: made.append(PEERS[peer](vectors, graph)))
-        ask, size = made[0]
+        begun = time.perf_counter()
+        ask, size = PEERS[peer](vectors, Graph(links, candidates, os.cpu_count() or 1))
+        took = time.perf_counter() - begun
         ef = least_ef(ask, asked, truth)
-        asks[f"{peer}, ef {ef}"] = partial(ask, ef=ef)
+        asks[f"{peer}, ef {ef}"] = lambda queries, ask=ask, ef=ef: ask(queries, ef)
         facts[f"{peer}, ef {ef}"] = {"built in, s": took, "bytes a row": size}
     for name, ask in asks.items():
         found = compare(ask(asked), truth)
-        facts[name] = {"recall@10": found.rows, "score recall": found.scores} | facts[name]
+        facts[name] = {"recall@10": found.rows, "score recall": found.scores, **facts[name]}
         facts[name]["build beside ours"] = float(facts[name]["built in, s"]) / build_s
     times = in_turns({name: partial(ask, asked) for name, ask in asks.items()}, rounds=rounds)
     part = f"{rows:,} × {exact.dim}, {len(asked):,} questions at once"
@@ -106,7 +106,7 @@ def exact_rows(exact: VectorIndex, asked: NDArray[np.float32], rounds: int) -> l
         rows += [timed_row(one, times, peer=floor, count=count, unit=unit, part="exact batches") for one in times]
     words = array.reshape(-1).view(np.int64)
     name, floor = "one exact question", "reading the vectors once (NumPy, or)"
-    work = {name: partial(exact.search, asked[0], K), floor: lambda: np.bitwise_or.reduce(words)}
+    work: dict[str, Work] = {name: partial(exact.search, asked[0], K), floor: lambda: np.bitwise_or.reduce(words)}
     times = in_turns(work, rounds=rounds)
     return rows + [timed_row(one, times, peer=floor, part="one exact question") for one in times]
 

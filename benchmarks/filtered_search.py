@@ -19,6 +19,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,13 @@ def run_products(faiss: Any, vectors: NDArray[np.float32], query: NDArray[np.flo
     return out
 
 
+def scan(
+    faiss: Any, run: NDArray[np.float32], query: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The best of vectors that lie in a run: the floor."""
+    return best(np.arange(len(run)), run_products(faiss, run, query))
+
+
 def best(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The K best, best first."""
     top = np.argpartition(-scores, min(K, len(scores)) - 1)[:K] if len(scores) > K else np.arange(len(scores))
@@ -195,10 +203,10 @@ def measure(
         start = int(rng.integers(0, count - chosen.count + 1))
         run = vectors[start : start + chosen.count]
         taken = {
-            "floor": seconds(lambda run=run, query=query: best(np.arange(len(run)), run_products(faiss, run, query))),
-            "cached": seconds(lambda where=where, query=query: found(where, query)),
-            "cold": seconds(lambda where=fresh, query=query: found(where, query)),
-            "filter": seconds(lambda where=other: filter_.select(where)),
+            "floor": seconds(partial(scan, faiss, run, query)),
+            "cached": seconds(partial(found, where, query)),
+            "cold": seconds(partial(found, fresh, query)),
+            "filter": seconds(partial(filter_.select, other)),
         }
         for name, took in taken.items():
             if turn:

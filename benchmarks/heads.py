@@ -50,7 +50,10 @@ def make(name: str) -> Callable[[Any, Any], Callable[[Any], Any]]:
         "RidgeCV": RidgeCV(alphas=STRENGTHS),
         "KNeighborsRegressor": KNeighborsRegressor(5, weights="distance", algorithm="brute"),
         "MLPRegressor": MLPRegressor(
-            (setting.hidden, setting.hidden), learning_rate_init=setting.learning_rate, batch_size=256, max_iter=30
+            hidden_layer_sizes=(setting.hidden, setting.hidden),
+            learning_rate_init=setting.learning_rate,
+            batch_size=256,
+            max_iter=30,
         ),
     }
     return lambda x, y: peers[name].fit(x, y).predict

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def usearch_peer(rows: NDArray[np.float32], graph: Graph) -> tuple[AskWithEf, fl
     from usearch.index import Index
 
     links, candidates = graph.links, graph.candidates
-    index = Index(ndim=rows.shape[1], metric="ip", dtype="f32", connectivity=links, expansion_add=candidates)
+    index: Any = Index(ndim=rows.shape[1], metric="ip", dtype="f32", connectivity=links, expansion_add=candidates)
     order = shuffled(len(rows))
     index.add(order, rows[order], threads=graph.threads)
 

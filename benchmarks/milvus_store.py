@@ -11,7 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,11 @@ def make_index(folder: Path, rows: int, dim: int) -> Path:
     vectors = rng.normal(size=(rows, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     picture = rng.bytes(PICTURE)
-    columns = {"source": ["made"] * rows, "cloud_percent": rng.uniform(0, 100, rows), "thumbnail": [picture] * rows}
+    columns: dict[str, Sequence[Any]] = {
+        "source": ["made"] * rows,
+        "cloud_percent": rng.uniform(0, 100, rows).tolist(),
+        "thumbnail": [picture] * rows,
+    }
     table = make_rows("tiles", [f"t{i}" for i in range(rows)], lonlat=lonlat, vectors=vectors, columns=columns)
     (folder / "index").mkdir()
     pq.write_table(table, folder / "rows.parquet")

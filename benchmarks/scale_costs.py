@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def row_costs(rows: int = 2048) -> dict[str, float]:
     lonlat = np.stack([rng.uniform(5, 15, rows), rng.uniform(40, 50, rows)], axis=1)
     vectors = rng.normal(size=(rows, DIM)).astype(np.float32)
     ids = [f"{number:032x}" for number in range(rows)]
-    columns = {"source": ["s2"] * rows, "thumbnail": [rng.bytes(4096) for _ in range(rows)]}
+    columns: dict[str, Sequence[Any]] = {"source": ["s2"] * rows, "thumbnail": [rng.bytes(4096) for _ in range(rows)]}
     file = io.BytesIO()
 
     def write() -> None:

@@ -21,11 +21,11 @@ NONE = "–"
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """The tables of one result, one for each of its parts, then what is missing."""
+    """The tables of one result, one for each of its parts, then the notes."""
     rows = result["rows"]
     parts = dict.fromkeys(row["part"] for row in rows)
     texts = [_table(part, [row for row in rows if row["part"] == part]) for part in parts]
-    return "\n\n".join([*texts, *result["missing"]])
+    return "\n\n".join([*texts, *result["notes"]])
 
 
 def as_page(result: Mapping[str, Any]) -> str:

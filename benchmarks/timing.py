@@ -90,12 +90,12 @@ class Result:
     Attributes:
         title: a sentence: what, how many, beside what.
         rows: in the order of the tables.
-        missing: what this machine lacks, a sentence each; its rows are left out.
+        notes: what a reader must know beside the rows, a sentence each: libraries that are not there, errors.
     """
 
     title: str
     rows: tuple[Row, ...]
-    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def row(self, name: str, part: str | None = None) -> Row:
         """The row of a name.

@@ -23,6 +23,7 @@ import torch
 
 from data.land import sample_land
 from model import train
+from model.augment import augment
 from model.batches import EpochBatches, ResumableLoader
 from model.presets import PRESETS
 from model.run import RunOptions, fit
@@ -66,11 +67,10 @@ def main() -> None:
 
     def timed(*given: Any, **named: Any) -> Any:
         start = time.perf_counter()
-        result = train_augment(*given, **named)
+        result = augment(*given, **named)
         views.append(time.perf_counter() - start)
         return result
 
-    train_augment = train.augment
     clock = Clock()
     batches = EpochBatches(len(data), batch=config.batch, seed=0)
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(train, "augment", timed):

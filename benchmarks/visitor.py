@@ -2,7 +2,7 @@
 
 Owns the protocol: a visit is one session of the server, with the widgets' values that a browser would keep. An action
 sends the whole state as the browser does and waits until the script has run to its end. Owns the server of a benchmark,
-too: a process of its own on a free port.
+too: a process of its own on a free port, and the file that visitors upload.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+from rasterio.transform import from_bounds
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Common_pb2 import FileURLsRequest
 from streamlit.proto.Element_pb2 import Element
@@ -31,8 +35,12 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 
+from data.blue_marble import BlueMarble
+
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 180.0
+DELTA = (31.0, 30.8)
+"""Longitude and latitude of the Nile's, the place of the uploaded file."""
 EVENTS = "$$STREAMLIT_INTERNAL_KEY_{}__events"
 
 
@@ -217,7 +225,9 @@ class Visitor:
         while not await self._receive():
             pass
         seconds = time.perf_counter() - began
-        lasting = {name: one for name, one in changes.items() if not one.WhichOneof("value").endswith("trigger_value")}
+        lasting = {
+            name: one for name, one in changes.items() if not str(one.WhichOneof("value")).endswith("trigger_value")
+        }
         self._values |= lasting
         for element in self.elements.values():
             content = _content(element)
@@ -251,7 +261,7 @@ class Visitor:
         elif kind == "file_urls_response":
             self._files[message.file_urls_response.response_id] = message.file_urls_response
         elif kind == "script_finished":
-            return message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
+            return bool(message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY)
         return False
 
 
@@ -290,3 +300,20 @@ def _status(pid: int, name: str) -> float:
             if line.startswith(f"{name}:"):
                 return float(line.split()[1])
     return float("nan")
+
+
+def geotiff(pixels: NDArray[np.generic], *, centre: tuple[float, float] = (31.0, 30.8), side_deg: float = 2.0) -> bytes:
+    """A GeoTIFF of (C, H, W) pixels around a place."""
+    lon, lat = centre
+    count, height, width = pixels.shape
+    edges = (lon - side_deg / 2, lat - side_deg / 2, lon + side_deg / 2, lat + side_deg / 2)
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": pixels.dtype}
+    with MemoryFile() as file:
+        with file.open(**profile, crs="EPSG:4326", transform=from_bounds(*edges, width, height)) as dataset:
+            dataset.write(pixels)
+        return bytes(file.read())
+
+
+def blue_marble_patch(lon: float, lat: float) -> bytes:
+    """The Blue Marble around a place as a GeoTIFF of red, green and blue bytes."""
+    return geotiff(BlueMarble.open().cut([[lon, lat]])[0], centre=(lon, lat))

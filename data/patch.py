@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import rasterio
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
@@ -322,9 +322,9 @@ def _read_picture(content: bytes, label: str) -> dict[str, Any]:
                 _check_values(label, (4, picture.height, picture.width), packed=len(content))
                 rgba = np.asarray(picture.convert("RGBA"))
     except _BROKEN_PICTURE as error:
-        raise PatchError(
-            f"{label}: the picture is damaged or cut short ({_first_line(error)}). Save it again."
-        ) from error
+        unknown = isinstance(error, UnidentifiedImageError)  # its message names an object of Python
+        why = "what stands before the pixels cannot be read" if unknown else _first_line(error)
+        raise PatchError(f"{label}: the picture is damaged or cut short ({why}). Save it again.") from error
     values = np.moveaxis(rgba[..., :3], -1, 0)
     return {
         "values": np.ma.masked_array(values, np.broadcast_to(rgba[..., 3] == 0, values.shape)),

@@ -88,6 +88,19 @@ def write_vectors(file: BinaryIO, batches: Iterable[Vectors], *, dim: int, count
         raise ValueError(f"{written} rows were written where {count} were announced")
 
 
+class _MappedRows:
+    """Rows of an ``IndexFlatIP`` for NumPy. An array of them keeps this, and this keeps the mapping."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (index.ntotal, index.d),
+            "typestr": np.dtype(np.float32).str,
+            "data": (int(index.get_xb()), True),  # True: read only
+        }
+
+
 class VectorIndex:
     """The vectors of one row file, searchable. Row numbers are those of the row file."""
 
@@ -124,12 +137,10 @@ class VectorIndex:
 
     @property
     def array(self) -> Vectors:
-        """(N, D) float32, mapped from the file."""
+        """(N, D) float32, mapped from the file as long as any view of it lives; read only."""
         if not self.count:
             return np.empty((0, self.dim), dtype=np.float32)
-        rows = self._faiss.rev_swig_ptr(self._index.get_xb(), self.count * self.dim).reshape(self.count, self.dim)
-        rows.flags.writeable = False
-        return np.asarray(rows)
+        return np.asarray(_MappedRows(self._index))
 
     def row(self, number: int) -> Vectors:
         """One stored vector, (D,) float32."""

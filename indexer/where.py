@@ -29,9 +29,13 @@ class Compare:
     value: Value
 
     def __post_init__(self) -> None:
-        """Refuse operators that do not exist and numbers that are none."""
+        """Refuse columns without a name, operators that do not exist, values of other kinds, and NaN."""
+        if not isinstance(self.column, str) or not self.column.strip():
+            raise QueryError(f"A condition needs a column's name; got {repr(self.column)[:40]}.")
         if self.operator not in get_args(Operator):
             raise QueryError(f"{self.operator!r} compares nothing; use one of {' '.join(get_args(Operator))}.")
+        if not isinstance(self.value, (int, float, str)):
+            raise QueryError(f"{self.column} is compared with a number or a text; got {repr(self.value)[:40]}.")
         if isinstance(self.value, float) and math.isnan(self.value):
             raise QueryError(f"{self.column} cannot be compared with NaN.")
 

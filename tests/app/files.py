@@ -6,31 +6,11 @@ import csv
 import io
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from rasterio.io import MemoryFile
-from rasterio.transform import from_bounds
 
+from benchmarks.visitor import blue_marble_patch, geotiff
 from data import atlas
-from data.blue_marble import BlueMarble
 from data.land import sample_land
-
-
-def geotiff(pixels: NDArray[np.generic], *, centre: tuple[float, float] = (31.0, 30.8), side_deg: float = 2.0) -> bytes:
-    """A GeoTIFF of (C, H, W) pixels around a place."""
-    lon, lat = centre
-    count, height, width = pixels.shape
-    edges = (lon - side_deg / 2, lat - side_deg / 2, lon + side_deg / 2, lat + side_deg / 2)
-    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": pixels.dtype}
-    with MemoryFile() as file:
-        with file.open(**profile, crs="EPSG:4326", transform=from_bounds(*edges, width, height)) as dataset:
-            dataset.write(pixels)
-        return bytes(file.read())
-
-
-def blue_marble_patch(lon: float, lat: float) -> bytes:
-    """The Blue Marble around a place as a GeoTIFF of red, green and blue bytes."""
-    return geotiff(BlueMarble.open().cut([[lon, lat]])[0], centre=(lon, lat))
 
 
 def table_of(count: int) -> bytes:

@@ -170,3 +170,11 @@ def test_an_area_asks_with_the_mean_of_its_cells(index: SearchIndex) -> None:
     np.testing.assert_allclose(query.vector, mean / np.linalg.norm(mean), atol=1e-6)
     with pytest.raises(QueryError, match="no land cell"):
         to_query(PageQuery(also=(Ingredient("area", area=((-30.0, 0.0), (-29.0, 0.0), (-29.0, 1.0))),)), None, index)
+
+
+@pytest.mark.parametrize("one", [[[], ">", 1], ["", "=", 1], [3, "=", 1], ["elevation", ">", [1]], ["elevation", [], 1],
+                                 ["elevation", ">", None], ["elevation", ">", float("nan")]])  # fmt: skip
+def test_conditions_of_other_kinds_are_refused(one: list[Any]) -> None:
+    document = {"query": {"kind": "place", "lonlat": [12.5, 41.9]}, "where": {"compare": [one]}}
+    with pytest.raises(QueryError, match=r"where, compare: .*(name|number|nothing|NaN)"):
+        read_request(document)

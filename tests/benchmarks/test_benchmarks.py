@@ -16,7 +16,7 @@ from benchmarks.hnsw import PEERS, Graph, least_ef
 from benchmarks.tables import RESULTS, ROOT, as_markdown, number, pages, render
 from benchmarks.timing import Result, Row, Times, in_turns, timed_row
 
-SMOKE = ("search_peers", "engine_rate", "reading", "approximate_search", "filtered_lists", "scaling")
+SMOKE = ("search_peers", "engine_rate", "reading", "app_load", "approximate_search", "filtered_lists", "scaling")
 
 
 def test_ratios_and_spread_by_hand() -> None:
@@ -38,7 +38,7 @@ def test_a_table_by_hand() -> None:
         Row("ours", 0.012345, "s", 0.01, 0.02, "theirs", 12.34, 1234.5, "small", {"recall@10": 0.995}),
         Row("theirs", 0.15, "s", part="small"),
     )
-    lines = as_markdown({"rows": [vars(row) for row in rows], "missing": ["x is not installed."]}).splitlines()
+    lines = as_markdown({"rows": [vars(row) for row in rows], "notes": ["x is not installed."]}).splitlines()
     assert lines[0] == "| small | s | speed beside theirs | memory, MB | recall@10 |"
     assert lines[2] == "| ours | 0.0123 (0.0100 … 0.0200) | 12.3 × | 1,234 | 0.995 |"
     assert lines[3] == "| theirs | 0.150 | – | – | – |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from contextlib import suppress
@@ -24,6 +25,7 @@ from indexer.query import Query
 from indexer.query_json import write_query as query_data
 from indexer.where import Compare
 from model.config_files import read_config
+from model.run import RunOptions
 from tests.fuzz.strategies import anything, changed, examples, numbers, texts
 
 lons, lats = st.floats(-180, 179.99), st.floats(-90, 90)
@@ -146,7 +148,8 @@ def test_queries_of_any_json(document: Any) -> None:
 @given(text=texts | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
 def test_queries_of_no_json(text: str) -> None:
     with suppress(SamewhereError):
-        Query.from_json(text)
+        query = Query.from_json(text)
+        assert Query.from_json(query.to_json()) == query
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,10 @@ def test_recipes_of_any_text(cut: int, put: str, tmp_path_factory: pytest.TempPa
     at = cut % (len(text) + 1)
     path.write_text(text[:at] + put + text[at + (cut % 7) :], "utf-8", errors="replace")
     with suppress(CheckpointError):
-        read_config(path)
+        recipe, options = read_config(path)
+        assert isinstance(recipe.batch, int)
+        assert isinstance(options, RunOptions)
+        assert json.loads(json.dumps(dataclasses.asdict(recipe), default=str))  # plain values, as a card keeps them
 
 
 def test_a_recipe_of_a_billion_laughs_costs_a_short_sentence(tmp_path: Path) -> None:

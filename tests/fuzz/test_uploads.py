@@ -6,12 +6,14 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app import mapped
 from data.errors import SamewhereError
@@ -154,6 +156,29 @@ def test_complex_and_turned_geotiffs(tmp_path: Path) -> None:
         ) as file:
             file.write(PIXELS)
         assert read_patch(memory.read()).gsd_m == 10.0
+
+
+def test_band_names_that_are_no_utf_8() -> None:
+    import rasterio
+
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", count=3, height=16, width=16, dtype="uint8") as file:
+            file.write(PIXELS)
+            file.set_band_description(1, "a band's name")
+        content = memory.read().replace(b"a band's name", b"\xff" * 13)
+    with pytest.raises(SamewhereError, match="codec can't decode"):
+        read_patch(content)
+
+
+@pytest.mark.parametrize(("at", "body"), [(-12, b"x\0"), (33, b"x\0"), (33, b"x")])
+def test_chunks_of_a_png_that_end_too_soon(at: int, body: bytes) -> None:
+    out = io.BytesIO()
+    Image.fromarray(PIXELS.transpose(1, 2, 0)).save(out, "PNG")
+    whole, named = out.getvalue(), b"iCCP" + body
+    chunk = len(body).to_bytes(4, "big") + named + zlib.crc32(named).to_bytes(4, "big")
+    with pytest.raises(SamewhereError, match="damaged or cut short") as caught:
+        read_patch(whole[:at] + chunk + whole[at:])
+    assert " at 0x" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

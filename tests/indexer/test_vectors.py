@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import faiss
@@ -106,6 +107,20 @@ def test_many_rows_are_read_by_all_cores_with_the_same_bits(
     np.testing.assert_array_equal(index.scores(rows[5:7]), alone)
     for now, before in zip(index.search(rows[5:7], 100, among=some, route="gather"), found, strict=True):
         np.testing.assert_array_equal(now, before)
+
+
+def test_an_array_outlives_the_index_that_gave_it(rows: np.ndarray, tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        write_vectors(file, [rows], dim=DIM, count=COUNT)
+    array = VectorIndex(tmp_path / "x", count=COUNT, dim=DIM).array
+    last = array[-7:]
+    gc.collect()
+    np.testing.assert_array_equal(array, rows)
+    del array
+    gc.collect()
+    np.testing.assert_array_equal(last, rows[-7:])
+    with pytest.raises(ValueError, match="read-only"):
+        last[0, 0] = 1
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 8, 33, 256])
