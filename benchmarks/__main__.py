@@ -44,16 +44,6 @@ NAMES = (
     "approximate_search",
 )
 LONG_ONLY = ("scaling", "catalogue", "training_step")
-PRINTED: dict[str, list[str]] = {
-    "filtered_search": ["--rows", "20000", "--rounds", "1"],
-    "location_encoding": ["--points", "2000", "--rounds", "1", "--memory-points", "0"],
-    "heads": ["--places", "1500", "--asked", "1000"],
-    "milvus_store": ["--rows", "500"],
-    "app_queries": ["--queries", "4"],
-    "catalogue": ["--rows", "20000"],
-    "training_step": ["--steps", "2"],
-}
-"""Those that print tables of their own, which are kept as they are; and the words by which they are quick, if named."""
 
 
 def run_one(name: str, out: Path, words: list[str]) -> tuple[str, float]:
@@ -66,16 +56,13 @@ def run_one(name: str, out: Path, words: list[str]) -> tuple[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
         quick = "--quick" in words
-        if name in PRINTED:
-            words = PRINTED[name] if quick else []
-        command = [sys.executable, "-m", f"benchmarks.{name}", *words]
-        command += [] if name in PRINTED else ["--json", str(file)]
+        command = [sys.executable, "-m", f"benchmarks.{name}", *words, "--json", str(file)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         took = time.perf_counter() - begun
-        if done.returncode or not (name in PRINTED or file.exists()):
+        if done.returncode or not file.exists():
             said = (done.stderr or done.stdout).strip()[-2000:]
             return f"{name} failed with exit code {done.returncode}: {said or 'it said nothing'}", took
-        result = {"text": done.stdout.strip()} if name in PRINTED else json.loads(file.read_bytes())
+        result = json.loads(file.read_bytes())
     command_line = " ".join(["python -m benchmarks", name, *words])
     made = describe() | {"took_s": took}
     kept = {"name": name, "command": command_line, "quick": quick, "made": made} | result
@@ -104,8 +91,6 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]}; there are: {', '.join((*NAMES, *LONG_ONLY))}, and render")
     everything: tuple[str, ...] = (*NAMES, *LONG_ONLY) if given.long or given.quick else NAMES
-    if given.quick:
-        everything = tuple(name for name in everything if name not in PRINTED)
     words = ["--quick"] if given.quick else ["--long"] if given.long else []
     given.out.mkdir(parents=True, exist_ok=True)
     failures, begun = [], time.perf_counter()

@@ -1,32 +1,30 @@
 """What the page's queries cost: server time of each, and memory over 500 of them.
 
-Example: python -m benchmarks.app_queries --queries 500
+    python -m benchmarks.app_queries [--queries 500]
 
 Asks the embedded index as the search page does (query, hits, field as a picture, thumbnails), with one ingredient, with
-several, with votes and with filters in turn, and prints seconds and resident memory.
+several, with votes and with filters in turn, and tells seconds and resident memory.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 
 from app import resources
 from app.answer import find, to_query, token_of
 from app.ingredients import Ingredient, Vote
 from app.url_state import PageQuery
+from benchmarks.timing import Result, Row, Times, main, resident
 from data.land import sample_land
 
+QUICK = {"queries": 8}
 KINDS = ("one place", "three ingredients", "votes", "filters")
 
 
-def main(queries: Annotated[int, typer.Option(help="How many.")] = 500) -> None:
-    """Ask, and print a table as JSON."""
+def run(queries: int = 500) -> Result:
+    """Ask each kind in turn."""
     ready = resources.get_ready()
     places = sample_land(3 * queries, rng=np.random.default_rng(7)).round(3).tolist()
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
@@ -51,24 +49,20 @@ def main(queries: Annotated[int, typer.Option(help="How many.")] = 500) -> None:
             answer = find(ready.index, ready.rows, asked, query, token=token_of(asked, None, ready.name))
             last = tuple(hit.id for hit in answer.hits)
         seconds[kind].append(time.perf_counter() - began)
-        if number % 50 == 49:
-            memory.append(_resident_mb())
-    table = {
-        kind: {
-            "median_ms": round(1000 * float(np.median(took))),
-            "p95_ms": round(1000 * float(np.quantile(took, 0.95))),
-        }
-        for kind, took in seconds.items()
-    }
-    typer.echo(json.dumps({"queries": queries, "server_time": table, "resident_mb_every_50": memory}, indent=2))
-
-
-def _resident_mb() -> float:
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        if line.startswith("VmRSS"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return float("nan")
+        if number in (queries // 10, queries - 1):
+            memory.append(resident() / 2**20)
+    rows = []
+    for kind, took in seconds.items():
+        value, low, high = Times(tuple(took)).spent()
+        figures = {"95 % within, ms": 1000 * float(np.quantile(took, 0.95)), "queries": len(took)}
+        rows.append(Row(kind, value, "ms", low, high, part="a query of the page", more=figures))
+    early, late = memory
+    grown: dict[str, float | str] = {"MB after a tenth": early, "growth, %": f"{100 * (late / early - 1):+.1f}"}
+    rows.append(Row("the process", late, "MB at the end", part="memory", more=grown))
+    return Result(
+        f"{queries:,} queries as the search page asks them, one after the other, without a server.", tuple(rows)
+    )
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main(run, QUICK)

@@ -9,7 +9,7 @@ the system's cache; the resident size counts what came on top of the imports.
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import shapely
+
+from benchmarks.timing import Result, Row, Times, main
+
+QUICK = {"rows": 20_000}
 
 ASK = """
 import sys, time
@@ -85,23 +89,24 @@ def write(folder: Path, rows: int) -> None:
     write_rows(folder, table.sort_by([("h3_7", "ascending"), ("id", "ascending")]))
 
 
-def main() -> None:
+def run(rows: int = 1_000_000) -> Result:
     """Write datasets of three sizes and ask each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    most = parser.parse_args().rows
-    print("| patches | found | open and ask | ask again | memory |\n|---|---|---|---|---|")
+    table = []
     with tempfile.TemporaryDirectory() as scratch:
-        for rows in (most // 100, most // 10, most):
-            folder = Path(scratch) / str(rows)
-            write(folder, rows)
+        for count in (rows // 100, rows // 10, rows):
+            folder = Path(scratch) / str(count)
+            write(folder, count)
             runs = []
             for _ in range(5):
                 done = subprocess.run([sys.executable, "-c", ASK, folder], capture_output=True, text=True, check=True)
                 runs.append([float(word) for word in done.stdout.split()])
-            found, first, again, memory = np.median(runs, axis=0)
-            print(f"| {rows:,} | {found:.0f} | {first * 1e3:.0f} ms | {again * 1e3:.0f} ms | {memory:.0f} MB |")
+            found, first, again, memory = zip(*runs, strict=True)
+            value, low, high = Times(first).spent()
+            more = {"asked again, ms": Times(again).spent()[0], "found": int(found[0])}
+            row = Row(f"{count:,}", value, "opened and asked, ms", low, high, part="patches", more=more)
+            table.append(dataclasses.replace(row, memory_mb=float(np.median(memory))))
+    return Result("Opening a dataset and asking for a box, a range of dates and a limit of cloud.", tuple(table))
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK)

@@ -1,6 +1,6 @@
 """Filtered exact search against a contiguous scan of as many rows as pass: what the filter and scattered reading cost.
 
-    python -m benchmarks.filtered_search [--rows 1000000] [--rounds 9] [--numpy]
+    python -m benchmarks.filtered_search [--rows 1000000] [--rounds 9]
 
 The rows are H3 cells of resolution 5 (every second one) in the order of their key, with vectors of 256 random numbers:
 what they say does not matter to the time. Three filters choose half, a tenth, a hundredth and a thousandth of them: a
@@ -8,17 +8,12 @@ box, a text column of four round regions as countries are, and a column of rando
 floor is the product of the query with a run of so many rows in one call and the ten best of it. All take turns in one
 process, from warm pages; a ratio is that of the medians. A cold filter is one not asked before (its tables of bounds
 and runs stand, as they do after the first search); a cached one is asked again, as by the next page of hits. The
-answers are compared with the floor's method over the same rows. With ``--numpy`` the rows are read by FAISS's products
-as the plan says, without ``indexer.vectors``.
+answers are compared with the floor's method over the same rows.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.timing import resident, seconds
+from benchmarks.timing import Result, Row, Times, main, seconds
 from data.geo import BBox, all_cells, cell_key, cell_lonlat, great_circle_km
 from indexer.planner import Plan, choose_plan
 from indexer.rows import read_light, write_light
@@ -37,11 +32,11 @@ from indexer.select import RowFilter
 from indexer.vectors import VectorIndex, import_faiss, write_vectors
 from indexer.where import Compare, Where
 
+QUICK = {"rows": 20_000, "rounds": 1}
 DIM, K = 256, 10
 SHARES = (0.5, 0.1, 0.01, 0.001)
 CENTRES = ((0.0, 0.0), (180.0, 0.0), (180.0, 60.0), (180.0, -60.0))
 """Of the regions, which do not touch: half the globe, and three in the other half."""
-Search = Callable[[NDArray[np.float32], Plan], tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 def make_filter(folder: Path, count: int, rng: np.random.Generator) -> RowFilter:
@@ -80,38 +75,6 @@ def filters(share: float, nudge: float) -> dict[str, Where]:
     }
 
 
-def plain_search(vectors: NDArray[np.float32]) -> Search:
-    """The plan's exact routes by FAISS's products alone, on two threads where there is enough to read."""
-    faiss = import_faiss()
-    pointer, pool = faiss.swig_ptr, ThreadPoolExecutor(2)
-
-    def products(query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        out = np.empty(len(rows), dtype=np.float32)
-        faiss.fvec_inner_products_by_idx(
-            pointer(out), pointer(query), pointer(vectors), pointer(rows), DIM, 1, len(out)
-        )
-        return out
-
-    def search(query: NDArray[np.float32], plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if plan.route == "scan" and plan.rows is not None:
-            rows = plan.rows.rows()
-            parts = [run_products(faiss, vectors[start:stop], query) for start, stop in plan.rows.runs.tolist()]
-            scores = np.concatenate(parts)
-        elif plan.route == "gather" and plan.rows is not None:
-            rows = plan.rows.rows()
-            pieces = np.array_split(rows, 2 if len(rows) > 50_000 else 1)
-            scores = np.concatenate(list(pool.map(lambda piece: products(query, piece), pieces)))
-        else:
-            rows = np.arange(len(vectors))
-            halves = pool.map(lambda half: run_products(faiss, half, query), np.array_split(vectors, 2))
-            scores = np.concatenate(list(halves))
-            if plan.rows is not None:
-                scores[~plan.rows.mask(len(vectors))] = -np.inf
-        return best(rows, scores)
-
-    return search
-
-
 def run_products(faiss: Any, vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Products of one query with rows that stand together."""
     out = np.empty(len(vectors), dtype=np.float32)
@@ -134,62 +97,36 @@ def best(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[NDArray[
     return rows[order], scores[order]
 
 
-def index_search(index: VectorIndex) -> Search:
-    """The product's own exact search."""
-    return lambda query, plan: index.search(query[None], K, among=plan.rows, route=plan.route)
-
-
-def main() -> None:
-    """Build, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--numpy", action="store_true", help="without indexer.vectors")
-    given = parser.parse_args()
-    rng = np.random.default_rng(0)
-    count, faiss = given.rows, import_faiss()
+def run(rows: int = 1_000_000, rounds: int = 9) -> Result:
+    """Build, and measure every filter."""
+    rng, table = np.random.default_rng(0), list[Row]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        filter_ = make_filter(folder, count, rng)
-        if given.numpy:
-            vectors = rng.standard_normal((count, DIM), dtype=np.float32)
-            search = plain_search(vectors)
-        else:
-            batches = (
-                rng.standard_normal((min(8192, count - at), DIM), dtype=np.float32) for at in range(0, count, 8192)
-            )
-            with (folder / "tiles.faiss").open("wb") as file:
-                write_vectors(file, batches, dim=DIM, count=count)
-            index = VectorIndex(folder / "tiles.faiss", count=count, dim=DIM)
-            vectors = index.array
-            search = index_search(index)
+        filter_ = make_filter(folder, rows, rng)
+        batches = (rng.standard_normal((min(8192, rows - at), DIM), dtype=np.float32) for at in range(0, rows, 8192))
+        with (folder / "tiles.faiss").open("wb") as file:
+            write_vectors(file, batches, dim=DIM, count=rows)
+        index = VectorIndex(folder / "tiles.faiss", count=rows, dim=DIM)
         for where in filters(0.5, 0.1).values():  # the tables of bounds and runs
             filter_.select(where)
-        print(f"| {count:,} × {DIM} | passing | runs | route | floor, ms | cached | cold filter | filter alone, ms |")
-        print("|---|---|---|---|---|---|---|---|")
         for share in SHARES:
             for label in filters(share, 0):
-                measure(filter_, search, vectors, faiss, share=share, label=label, rounds=given.rounds)
-    print(f"\nPeak memory {resident('VmHWM') / 2**20:,.0f} MB, of which vectors {vectors.nbytes / 2**20:,.0f} MB.")
+                table.append(measure(filter_, index, share=share, label=label, rounds=rounds))
+    title = (
+        f"Filtered exact search of {rows:,} × {DIM} random numbers; wanted is a speed of at least .5 beside the scan."
+    )
+    return Result(title, tuple(table))
 
 
-def measure(
-    filter_: RowFilter,
-    search: Search,
-    vectors: NDArray[np.float32],
-    faiss: Any,
-    *,
-    share: float,
-    label: str,
-    rounds: int,
-) -> None:
-    """Print one line of the table."""
+def measure(filter_: RowFilter, index: VectorIndex, *, share: float, label: str, rounds: int) -> Row:
+    """One line of the table."""
+    vectors, faiss = index.array, import_faiss()
     count, rng = len(vectors), np.random.default_rng(1)
     times: dict[str, list[float]] = {"floor": [], "cached": [], "cold": [], "filter": []}
 
     def found(where: Where, query: NDArray[np.float32]) -> tuple[NDArray[np.int64], Plan]:
         plan = choose_plan(count, DIM, filter_.select(where), None, "", 1)
-        return search(query, plan)[0], plan
+        return index.search(query[None], K, among=plan.rows, route=plan.route)[0], plan
 
     for turn in range(rounds + 1):
         query = rng.standard_normal(DIM, dtype=np.float32)
@@ -211,13 +148,20 @@ def measure(
         for name, took in taken.items():
             if turn:
                 times[name].append(took)
-    medians = {name: statistics.median(took) for name, took in times.items()}
-    floor = medians["floor"]
-    print(
-        f"| {label} | {chosen.count / count:.2%} | {len(chosen.runs):,} | {plan.route} | {1e3 * floor:.2f} | "
-        f"{medians['cached'] / floor:.2f} × | {medians['cold'] / floor:.2f} × | {1e3 * medians['filter']:.2f} |"
-    )
+    by = {name: Times(tuple(took)) for name, took in times.items()}
+    value, low, high = by["cached"].spent()
+    more: dict[str, float | str] = {
+        "the scan, ms": by["floor"].spent()[0],
+        "cold, ms": by["cold"].spent()[0],
+        "cold beside the scan": f"{by['floor'].median / by['cold'].median:.2f} ×",
+        "filter alone, ms": by["filter"].spent()[0],
+        "runs": len(chosen.runs),
+        "read by": plan.route,
+    }
+    ratio = by["floor"].median / by["cached"].median
+    name = f"{label}, {chosen.count / count:.2%}"
+    return Row(name, value, "ms", low, high, "a scan of as many rows", ratio, part="asked again", more=more)
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK)

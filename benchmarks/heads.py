@@ -11,17 +11,14 @@ network where ours trains fourteen. Ours predict with intervals and flags (``est
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import resident
+from benchmarks.timing import Result, Row, main, peak_mb
 from data.land import sample_land
 from data.tasks import find_task, targets
 from model import load
@@ -29,6 +26,7 @@ from model.heads import fit_head, r2
 from model.mlp_head import GRID
 from model.ridge import STRENGTHS
 
+QUICK = {"places": 1_500, "asked": 1_000}
 ROWS = ("ridge", "RidgeCV", "knn", "KNeighborsRegressor", "mlp", "MLPRegressor")
 
 
@@ -59,41 +57,37 @@ def make(name: str) -> Callable[[Any, Any], Callable[[Any], Any]]:
     return lambda x, y: peers[name].fit(x, y).predict
 
 
-def measure(name: str, places: int, asked: int) -> None:
-    """Print one row of the table."""
+def measure(name: str, places: int, asked: int) -> Row:
+    """One row of the table, in this process."""
     rng = np.random.default_rng(0)
     task, pair = find_task("temperature"), load(part="location")
     lonlat, others = sample_land(places, rng=rng), sample_land(asked, rng=rng)
     x, z = pair.encode_location(lonlat), pair.encode_location(others)
     y, truth = targets(task, lonlat), targets(task, others)
-    build = make(name)
-    Path("/proc/self/clear_refs").write_text("5")  # Linux begins anew to note the largest resident size
-    before, start = resident("VmRSS"), time.perf_counter()
-    predict = build(x, y)
-    fitted = time.perf_counter()
-    answer = predict(z)
-    done = time.perf_counter()
-    megabytes = (resident("VmHWM") - before) / 2**20
-    print(f"| {name} | {fitted - start:.2f} | {done - fitted:.2f} | {megabytes:,.0f} | {r2(truth, answer):.3f} |")
+    build, marks, answers = make(name), [time.perf_counter()], list[Any]()
+
+    def work() -> None:
+        marks[0] = time.perf_counter()
+        predict = build(x, y)
+        marks.append(time.perf_counter())
+        answers.append(predict(z))
+        marks.append(time.perf_counter())
+
+    memory = peak_mb(work)
+    fit_s, predict_s = np.diff(marks).tolist()
+    more = {"predict, s": predict_s, "R²": r2(truth, answers[0])}
+    return Row(name, fit_s, "fit, s", memory_mb=memory, part="one after the other", more=more)
 
 
-def main() -> None:
-    """Print the table, each row by a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--places", type=int, default=10_000)
-    parser.add_argument("--asked", type=int, default=100_000)
-    parser.add_argument("--row", choices=ROWS, help="measure this one alone, in this process")
-    given = parser.parse_args()
-    if given.row:
-        measure(given.row, given.places, given.asked)
-        return
-    print(f"| {given.places:,} places, then {given.asked:,} asked | fit, s | predict, s | MB | R² |")
-    print("|---|---|---|---|---|")
-    sys.stdout.flush()
-    for row in ROWS:
-        words = ["--places", str(given.places), "--asked", str(given.asked), "--row", row]
-        subprocess.run([sys.executable, "-m", "benchmarks.heads", *words], check=True)
+def run(places: int = 10_000, asked: int = 100_000) -> Result:
+    """Every row, each by a process of its own."""
+    rows = []
+    for name in ROWS:
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            rows.append(process.apply(measure, (name, places, asked)))
+    title = f"Fitted on {places:,} places, asked at {asked:,}: our heads with intervals, scikit-learn's bare values."
+    return Result(title, tuple(rows))
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK)

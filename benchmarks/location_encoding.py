@@ -5,32 +5,29 @@
 The floor is the three matrix products of the network alone (1600 × 512, 512 × 512, 512 × 256), in float32, in one call
 each, with the harmonics already there. The peer is what a textbook says and the original's closed form does: a Python
 loop over (l, m), each function from its own recurrence, in float64. All take turns in one process on the same threads;
-a ratio is that of the medians. If sphericart-torch is installed, its harmonics are timed beside ours. Memory is that of
-a process of its own: its largest resident size, less what it held before and less the embeddings themselves.
+a ratio is that of the medians. The harmonics alone are timed beside scipy's, and sphericart-torch's if it is there.
+Memory is that of a process of its own: its largest resident size, less what it held before and less the embeddings.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+import multiprocessing
 
 import numpy as np
+import scipy.special
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.timing import resident
+from benchmarks.timing import Result, Row, Work, find_peer, in_turns, main, peak_mb, timed_row
 from model.chunks import encode_chunks
 from model.harmonics import spherical_harmonics
 from model.satclip import SatCLIPConfig, SatCLIPNetwork, SatCLIPPair
 
+QUICK = {"points": 2_000, "rounds": 1, "memory_points": 20_000}
 DEGREES = 40
+SCIPY = "harmonics alone, scipy (complex)"
 
 
 def random_pair(dtype: str | None = "float32") -> SatCLIPPair:
@@ -68,21 +65,9 @@ def loop_harmonics(lonlat: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def medians(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, taking turns, after one turn that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds + 1):
-        for name, run in candidates.items():
-            start = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
-
-
 @torch.inference_mode()
-def speed(count: int, rounds: int) -> None:
-    """Print the table of ratios."""
+def speed(count: int, rounds: int, missing: list[str]) -> list[Row]:
+    """Points a second, of all in turns."""
     points, pair, fine = random_points(count), random_pair(), random_pair(None)
     lonlat = torch.from_numpy(points)
     widths = [(DEGREES**2, 512), (512, 512), (512, 256)]
@@ -90,69 +75,66 @@ def speed(count: int, rounds: int) -> None:
     weights = [torch.randn(rows, columns) for rows, columns in widths]
     few = points[: max(1, count // 100)]
     network = fine.network.location.nnet
-    candidates: dict[str, Callable[[], object]] = {
-        "floor": lambda: [x @ w for x, w in zip(inputs, weights, strict=True)],
+    floor, loop = "the three products alone", "a loop over (l, m), float64"
+    candidates: dict[str, Work] = {
+        floor: lambda: [x @ w for x, w in zip(inputs, weights, strict=True)],
         "encoder, float32": lambda: pair.encode_location(points),
         "encoder, float64": lambda: fine.encode_location(points),
-        "loop": lambda: network(loop_harmonics(torch.from_numpy(few))),
-        "harmonics": lambda: encode_chunks(
+        loop: lambda: network(loop_harmonics(torch.from_numpy(few))),
+        "harmonics alone": lambda: encode_chunks(
             lambda part: spherical_harmonics(part, DEGREES), lonlat, dim=DEGREES**2, dtype=torch.float64
         ),
     }
-    try:
-        from sphericart.torch import SphericalHarmonics
-    except ImportError:
-        print("sphericart-torch is not installed: its row is left out.\n")
-    else:
-        theirs = SphericalHarmonics(DEGREES - 1)
+    if hasattr(scipy.special, "sph_harm_y_all"):  # since scipy 1.15
+        turn, down = np.deg2rad(few[:, 0]), np.deg2rad(90 - few[:, 1])
+        candidates[SCIPY] = lambda: scipy.special.sph_harm_y_all(DEGREES - 1, DEGREES - 1, down, turn)
+    if sphericart := find_peer("sphericart.torch", missing):
+        theirs = sphericart.SphericalHarmonics(DEGREES - 1)
         phi, latitude = torch.deg2rad(lonlat[:, 0] + 180), torch.deg2rad(lonlat[:, 1])
         xyz = torch.stack([latitude.cos() * phi.cos(), latitude.cos() * phi.sin(), latitude.sin()], dim=1)
-        candidates["harmonics, sphericart-torch"] = lambda: theirs.compute(xyz)
+        candidates["harmonics alone, sphericart-torch"] = lambda: theirs.compute(xyz)
     difference = (loop_harmonics(lonlat[:500]) - spherical_harmonics(lonlat[:500], DEGREES)).abs().max()
     assert difference < 1e-9, f"the loop and the encoder disagree by {difference:.1e}"
-    seconds = medians(candidates, rounds)
-    rate = {name: (len(few) if name == "loop" else count) / took for name, took in seconds.items()}
-    setting = f"{count:,} points, L = {DEGREES}, {torch.get_num_threads()} threads"
-    print(f"| {setting} | points a second | beside the floor | beside the loop |")
-    print("|---|---|---|---|")
-    for name in candidates:
-        over = f"{rate['floor'] / rate[name]:.2f}× its time"
-        print(f"| {name} | {rate[name]:,.0f} | {over} | {rate[name] / rate['loop']:,.1f}× its points |")
+    times = in_turns(candidates, rounds=rounds)
+    counts = {name: len(few) if name in (loop, SCIPY) else count for name in candidates}
+    rates = {name: counts[name] / times[name].median for name in candidates}
+    return [
+        timed_row(
+            name,
+            times,
+            peer=floor,
+            count=counts[name],
+            peer_count=count,
+            unit="points a second",
+            part="points",
+            more={"times the loop's": rates[name] / rates[loop]},
+        )
+        for name in candidates
+    ]
 
 
-def memory(count: int) -> None:
-    """Print what a process takes to encode so many points."""
+def memory(count: int) -> Row:
+    """What a process takes to encode so many points, beside the points and their embeddings."""
     pair, points = random_pair(), random_points(count)
     pair.encode_location(points[:10_000])
-    # Linux begins anew to note the largest resident size: imports took more than is held now.
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
-    rows = pair.encode_location(points)
-    extra = resident("VmHWM") - before - rows.nbytes
-    print(
-        f"{count:,} points: {extra / 2**20:,.0f} MB beside {rows.nbytes / 2**30:.1f} GB of embeddings and "
-        f"{points.nbytes / 2**20:,.0f} MB of points"
-    )
+    rows: list[NDArray[np.float32]] = []
+    peak = peak_mb(lambda: rows.append(pair.encode_location(points)))
+    extra = peak - rows[0].nbytes / 2**20
+    more = {"embeddings, MB": rows[0].nbytes / 2**20, "points, MB": points.nbytes / 2**20}
+    return Row(f"{count:,} points in a call", extra, "MB beside", part="memory", more=more)
 
 
-def main() -> None:
+def run(points: int = 100_000, rounds: int = 5, memory_points: int = 10_000_000) -> Result:
     """Measure speed here, memory in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory-points", type=int, default=10_000_000, help="0 leaves memory out")
-    parser.add_argument("--memory-alone", action="store_true", help="measure memory alone, in this process")
-    given = parser.parse_args()
-    if given.memory_alone:
-        memory(given.memory_points)
-        return
-    speed(given.points, given.rounds)
-    if given.memory_points:
-        print()
-        sys.stdout.flush()
-        own = [sys.executable, "-m", "benchmarks.location_encoding", "--memory-alone"]
-        subprocess.run([*own, "--memory-points", str(given.memory_points)], check=True)
+    missing: list[str] = []
+    rows = speed(points, rounds, missing)
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        rows.append(process.apply(memory, (memory_points,)))
+    title = (
+        f"SatCLIP's location encoder, L = {DEGREES}, 256 numbers: {points:,} points, {torch.get_num_threads()} threads."
+    )
+    return Result(title, tuple(rows), tuple(missing))
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK)

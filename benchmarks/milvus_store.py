@@ -2,22 +2,23 @@
 
 Makes an index of random tiles, pushes it, and asks both stores the same: their answers must be identical.
 
-    python -m benchmarks.milvus_store [--rows 50000] [--dim 256]
+    python -m benchmarks.milvus_store [--rows 50000] [--rounds 7]
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
+import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.timing import Result, Row, Times, in_turns, main, timed_row
 from indexer.commit import commit
 from indexer.local import LocalStore
 from indexer.merge import Input
@@ -26,15 +27,18 @@ from indexer.milvus_push import push
 from indexer.rows import make_rows
 from indexer.where import Compare, Where
 
+QUICK = {"rows": 500, "rounds": 1}
+DIM = 256
+DISK, MILVUS = "on disk", "embedded Milvus"
 PICTURE = 4000
 """Bytes of a thumbnail."""
 
 
-def make_index(folder: Path, rows: int, dim: int) -> Path:
+def make_index(folder: Path, rows: int) -> Path:
     """An index of random tiles."""
     rng = np.random.default_rng(0)
     lonlat = np.stack([rng.uniform(-180, 180, rows), np.degrees(np.arcsin(rng.uniform(-1, 1, rows)))], axis=1)
-    vectors = rng.normal(size=(rows, dim)).astype(np.float32)
+    vectors = rng.normal(size=(rows, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     picture = rng.bytes(PICTURE)
     columns: dict[str, Sequence[Any]] = {
@@ -45,44 +49,31 @@ def make_index(folder: Path, rows: int, dim: int) -> Path:
     table = make_rows("tiles", [f"t{i}" for i in range(rows)], lonlat=lonlat, vectors=vectors, columns=columns)
     (folder / "index").mkdir()
     pq.write_table(table, folder / "rows.parquet")
-    checkpoint = {"name": "made", "fingerprint": "0" * 64, "dim": dim}
+    checkpoint = {"name": "made", "fingerprint": "0" * 64, "dim": DIM}
     inputs: dict[str, Any] = {"cells": [], "tiles": [Input(folder / "rows.parquet")]}
     commit(folder / "index", folder / "work", inputs, checkpoint=checkpoint, parameters={}, plan="")
     return folder / "index"
 
 
-def median_ms(call: Callable[[], Any], times: int) -> float:
-    """Median milliseconds of some calls, after one that does not count."""
-    call()
-    taken = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(taken)
+def compared(what: str, times: Mapping[str, Times]) -> list[Row]:
+    """Both stores' rows of one question."""
+    rows = [timed_row(name, times, peer=DISK, part="one query, k = 10") for name in times]
+    return [dataclasses.replace(row, name=f"{what}, {row.name}") for row in rows]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--dim", type=int, default=256)
-    asked = parser.parse_args()
+def run(rows: int = 50_000, rounds: int = 7) -> Result:
+    """Push, open, ask."""
+    table: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        index = make_index(folder, asked.rows, asked.dim)
-        begun = time.perf_counter()
+        index = make_index(folder, rows)
+        marks = [time.perf_counter()]
         address = push(index, f"milvus://{folder}/world.db")
-        pushed = time.perf_counter() - begun
-        begun = time.perf_counter()
+        marks.append(time.perf_counter())
         there = MilvusStore(address, cache=folder / "cache")
-        opened = time.perf_counter() - begun
+        marks.append(time.perf_counter())
         here = LocalStore(index)
-        print(f"{asked.rows:,} tiles × {asked.dim}, thumbnails of {PICTURE:,} bytes, embedded Milvus, one thread\n")
-        print(f"push {pushed:.1f} s, {asked.rows / pushed:,.0f} rows a second; first open {1000 * opened:.0f} ms\n")
-        print("| one query, k = 10 | on disk, ms | Milvus, ms |")
-        print("|---|---|---|")
-        query = np.random.default_rng(1).normal(size=(1, asked.dim)).astype(np.float32)
+        query = np.random.default_rng(1).normal(size=(1, DIM)).astype(np.float32)
         cases = {
             "all rows": (10, Where()),
             "a tenth, by cloud": (10, Where(compare=(Compare("cloud_percent", "<", 10.0),))),
@@ -90,20 +81,26 @@ def main() -> None:
             "all rows, k = 640 (spaced hits)": (640, Where()),
         }
         for what, (k, where) in cases.items():
-            stores = (here, there)
-
-            def ask(store: Any, k: int = k, where: Where = where) -> Any:
-                return store.search("tiles", query, k, where=where, view="both")
-
-            answers = [ask(store) for store in stores]
-            if not np.array_equal(answers[0].rows, answers[1].rows):
+            asked = {
+                name: partial(store.search, "tiles", query, k, where=where, view="both")
+                for name, store in ((DISK, here), (MILVUS, there))
+            }
+            if not np.array_equal(asked[DISK]().rows, asked[MILVUS]().rows):
                 raise SystemExit(f"{what}: the stores do not agree")
-            times = [median_ms(lambda store=store: ask(store), 7) for store in stores]  # type: ignore[misc]
-            print(f"| {what} | {times[0]:.1f} | {times[1]:.1f} |")
-        times = [median_ms(lambda store=store: store.scores("tiles", query), 1) for store in (here, there)]  # type: ignore[misc]
-        print(f"| the score of every row | {times[0]:.1f} | {times[1]:.1f} |")
+            times = in_turns(asked, rounds=rounds)
+            table += compared(what, times)
+        scores = {DISK: partial(here.scores, "tiles", query), MILVUS: partial(there.scores, "tiles", query)}
+        times = in_turns(scores, rounds=1, warm=False)
+        table += compared("the score of every row", times)
         there.close()
+    pushed, opened = np.diff(marks).tolist()
+    table.append(Row("push", rows / pushed, "rows a second", part="once", more={"seconds": pushed}))
+    table.append(Row("first open", 1000 * opened, "ms", part="once", more={"seconds": opened}))
+    title = (
+        f"{rows:,} tiles × {DIM} with thumbnails of {PICTURE:,} bytes: an embedded Milvus beside the snapshot on disk."
+    )
+    return Result(title, tuple(table))
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK)

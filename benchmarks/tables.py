@@ -1,7 +1,8 @@
 """Results as Markdown, and their places in the pages: between marks that name the benchmark.
 
 Owns how a table looks and where it stands; measures nothing. A page asks for the tables of ``NAME`` by the marks
-``<!-- begin: bench NAME -->`` and ``<!-- end: bench NAME -->``, so a page and the JSON never differ unnoticed.
+``<!-- begin: bench NAME -->`` and ``<!-- end: bench NAME -->``, so a page and the JSON never differ unnoticed. One part
+alone is ``bench NAME: PART``, of which a beginning that no other part shares is enough.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from app.downstream_tables import put_between
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-MARK = re.compile(r"<!-- begin: bench ([a-z0-9_]+) -->")
+MARK = re.compile(r"<!-- begin: (bench ([a-z0-9_]+)(?:: ([^>]+))?) -->")
 NONE = "–"
 
 
@@ -28,15 +29,25 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     return "\n\n".join([*texts, *result["notes"]])
 
 
-def as_page(result: Mapping[str, Any]) -> str:
-    """The same for a page: title, tables, and how they came about."""
+def as_page(result: Mapping[str, Any], part: str = "") -> str:
+    """The same for a page: title, tables, and how they came about.
+
+    Args:
+        result: a benchmark's.
+        part: how the name of the only part that is wanted begins; every part by default.
+
+    Raises:
+        ValueError: no part begins so, or several do.
+    """
+    if part:
+        named = {row["part"] for row in result["rows"] if row["part"].startswith(part)}
+        if len(named) != 1:
+            raise ValueError(f"{len(named)} parts of {result['name']} begin with {part!r}; name one.")
+        result = {**result, "rows": [row for row in result["rows"] if row["part"] in named]}
     made = result["made"]
     note = (
         f"`{result['command']}` · {made['cpu']}, {made['threads']} threads · {made['date']} · commit {made['commit']}"
     )
-    if "text" in result:  # a table of its own, or JSON
-        text = result["text"]
-        return f"{text if '|' in text else f'```json{chr(10)}{text}{chr(10)}```'}\n\n{note}"
     return f"{result['title']}\n\n{as_markdown(result)}\n\n{note}"
 
 
@@ -52,12 +63,13 @@ def render(path: Path, results: Path = RESULTS) -> list[str]:
     Raises:
         HeadError: a mark has no end.
         FileNotFoundError: there is no such result.
+        ValueError: there is no such part.
     """
-    names = MARK.findall(path.read_text(encoding="utf-8"))
-    for name in names:
+    marks = MARK.findall(path.read_text(encoding="utf-8"))
+    for mark, name, part in marks:
         result = json.loads((results / f"{name}.json").read_bytes())
-        put_between(path, f"bench {name}", as_page(result))
-    return names
+        put_between(path, mark, as_page(result, part))
+    return [name for _, name, _ in marks]
 
 
 def _table(part: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -80,7 +80,7 @@ class Row:
     ratio: float | None = None
     memory_mb: float | None = None
     part: str = ""
-    more: dict[str, float | str] = field(default_factory=dict)
+    more: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ cutting and augmentation of patches within the step.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tempfile
 import time
@@ -21,6 +20,7 @@ import lightning
 import numpy as np
 import torch
 
+from benchmarks.timing import Result, Row, main
 from data.land import sample_land
 from model import train
 from model.augment import augment
@@ -28,6 +28,7 @@ from model.batches import EpochBatches, ResumableLoader
 from model.presets import PRESETS
 from model.run import RunOptions, fit
 
+QUICK = {"steps": 2}
 WARM_UP = 3
 
 
@@ -55,11 +56,9 @@ class Clock(lightning.Callback):
         self.last = now
 
 
-def main() -> None:
-    """Run the steps and print the shares."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=30)
-    steps = parser.parse_args().steps + WARM_UP
+def run(steps: int = 30) -> Result:
+    """Run the steps; seconds and shares of each part."""
+    counted, steps = steps, steps + WARM_UP
     config = dataclasses.replace(PRESETS["blue-marble"], epochs=1)
     places = sample_land(steps * config.batch, rng=np.random.default_rng(0))
     data = train.PlaceSet(places)
@@ -84,12 +83,14 @@ def main() -> None:
             callbacks=(clock,),
         )
     waiting, step, drawn = sum(clock.waiting[WARM_UP:]), sum(clock.step[WARM_UP:]), sum(views[WARM_UP:])
-    whole, counted = waiting + step, steps - WARM_UP
-    print(f"| {counted} steps of {config.batch} on {torch.get_num_threads()} threads | seconds a step | share |")
-    print("|---|---|---|")
-    for name, took in {"waiting": waiting, "views": drawn, "networks": step - drawn, "whole": whole}.items():
-        print(f"| {name} | {took / counted:.4f} | {took / whole:.1%} |")
+    parts = {"waiting": waiting, "views": drawn, "networks": step - drawn, "whole": waiting + step}
+    part = f"{counted} steps of {config.batch}"
+    rows = [
+        Row(name, took / counted, "s a step", part=part, more={"share": f"{took / (waiting + step):.1%}"})
+        for name, took in parts.items()
+    ]
+    return Result(f"A training step of the Blue Marble preset, {torch.get_num_threads()} threads.", tuple(rows))
 
 
 if __name__ == "__main__":
-    main()
+    main(run, QUICK)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import LONG_ONLY, NAMES, PRINTED
+from benchmarks.__main__ import LONG_ONLY, NAMES
 from benchmarks.hnsw import PEERS, Graph, least_ef
 from benchmarks.tables import RESULTS, ROOT, as_markdown, number, pages, render
-from benchmarks.timing import Result, Row, Times, in_turns, timed_row
+from benchmarks.timing import Result, Row, Times, in_turns, timed_row, write_json
 
 SMOKE = ("search_peers", "engine_rate", "reading", "app_load", "approximate_search", "filtered_lists", "scaling")
 
@@ -88,7 +88,22 @@ def test_all_are_listed_and_there() -> None:
     for name in (*NAMES, *LONG_ONLY):
         text = (ROOT / "benchmarks" / f"{name}.py").read_text()
         assert f"python -m benchmarks.{name}" in text
-        assert ("def run(" in text) is (name not in PRINTED)
+        assert "def run(" in text
+
+
+def test_a_page_may_show_one_part(tmp_path: Path) -> None:
+    rows = [vars(Row(name, 1.0, "s", part=f"{name}, all")) for name in ("one", "two", "twelve")]
+    made = {"cpu": "x", "threads": 2, "date": "today", "commit": "c"}
+    result = {"name": "x", "command": "run x", "title": "A title.", "rows": rows, "notes": [], "made": made}
+    write_json(tmp_path / "x.json", result)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin: bench x: tw -->\n<!-- end: bench x: tw -->\n")
+    with pytest.raises(ValueError, match="2 parts of x begin with 'tw'"):
+        render(page, tmp_path)
+    page.write_text("<!-- begin: bench x: two -->\n<!-- end: bench x: two -->\n")
+    assert render(page, tmp_path) == ["x"]
+    assert "| two | 1.00 |" in page.read_text()
+    assert "one" not in page.read_text()
 
 
 def test_the_pages_show_what_was_measured(tmp_path: Path) -> None:
