@@ -18,6 +18,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion
 
+from data.cores import cores
+
 DISTRIBUTION = "samewhere"
 SEARCHERS = ("faiss-cpu", "faiss-gpu")
 """Both bring the module ``faiss``; one of them has to be there."""
@@ -52,9 +54,8 @@ def machine() -> Section:
     section = Section("Machine")
     section.facts["Python"] = f"{platform.python_version()} ({sys.executable})"
     section.facts["system"] = platform.platform()
-    cores = os.cpu_count() or 1
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    section.facts["cores"] = f"{cores}" if mine == cores else f"{mine} of {cores}"
+    there, mine = os.cpu_count() or 1, cores()
+    section.facts["cores"] = f"{there}" if mine == there else f"{mine} of {there}"
     memory = _memory_gb()
     section.facts["memory"] = f"{memory:.1f} GB" if memory is not None else "not told by this system"
     return section

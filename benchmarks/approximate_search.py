@@ -13,7 +13,6 @@ question beside reading the vectors once.
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.hnsw import PEERS, Graph, least_ef
 from benchmarks.snapshots import scratch, vector_index
 from benchmarks.timing import Result, Row, Work, find_peer, in_turns, main, seconds, timed_row
+from data.cores import cores
 from indexer.ann import AnnIndex
 from indexer.ann_build import QUERIES, build_ann, compare, fill, sample_queries
 from indexer.vectors import VectorIndex
@@ -55,7 +55,7 @@ def run(
         if not find_peer(peer, missing):
             continue
         begun = time.perf_counter()
-        ask, size = PEERS[peer](vectors, Graph(links, candidates, os.cpu_count() or 1))
+        ask, size = PEERS[peer](vectors, Graph(links, candidates, cores()))
         took = time.perf_counter() - begun
         ef = least_ef(ask, asked, truth)
         asks[f"{peer}, ef {ef}"] = lambda queries, ask=ask, ef=ef: ask(queries, ef)

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from data.cores import cores
+
 PACKAGES = (
     "numpy",
     "scipy",
@@ -37,7 +39,7 @@ def describe() -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "cpu": processor(),
-        "threads": os.cpu_count() or 1,
+        "threads": cores(),
         "memory_gb": memory_gb(),
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",

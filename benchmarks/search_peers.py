@@ -6,7 +6,8 @@ All hold the same embeddings of land cells (float32, 256 numbers) and are asked 
 turns in one process, on the same threads. One question at a time, then all in one call; a library that takes one
 question a call is asked in a loop. Approximate ones are asked with the least effort that finds 99 % of the true ten, or
 the most that is tried. Memory is what the process holds beside the files that are mapped (``RssAnon``), grown by
-making the structure. DuckDB and LanceDB read a table of their own; DuckDB's is in memory.
+making the structure; a graph's is what its library says, or its numbers add up to. DuckDB and LanceDB read a table of
+their own; DuckDB's is in memory.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.hnsw import PEERS, Graph, least_ef
 from benchmarks.snapshots import embeddings, scratch, vector_index
 from benchmarks.timing import Result, Row, find_peer, in_turns, main, resident, timed_row
+from data.cores import cores
 from indexer.ann import AnnIndex
 from indexer.ann_build import build_ann, compare, sample_queries
 from indexer.vectors import VectorIndex, import_faiss
@@ -76,7 +77,7 @@ def exact_duckdb(rows: Queries) -> Ask:
     import pyarrow as pa
 
     connection = duckdb.connect()
-    connection.execute(f"SET threads = {os.cpu_count() or 1}")
+    connection.execute(f"SET threads = {cores()}")
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
     connection.register("given", pa.table({"row": np.arange(len(rows)), "vector": vectors}))
     length = int(rows.shape[1])
@@ -165,7 +166,7 @@ def approximate_contenders(
     exact: VectorIndex, rows: Queries, asked: Queries, truth: Answer, missing: list[str]
 ) -> dict[str, Contender]:
     """Those that compare some, each with the least effort that suffices."""
-    threads = os.cpu_count() or 1
+    threads = cores()
     views = {"both": lambda queries: queries}
     path = scratch() / f"search-peers-{len(rows)}.ann"
     method = "ivf-flat" if len(rows) <= 500_000 else "ivf-rabitq"
@@ -174,13 +175,17 @@ def approximate_contenders(
         settings = build_ann(path, exact, method=method, weightings=views, queries=sample_queries(exact, exact))
         return partial(AnnIndex(path, exact, settings).search_batch, k=K, view="both")
 
-    def graph(name: str) -> Any:
-        return PEERS[name](rows, Graph(threads=threads))[0]
+    def graph(name: str, size: list[float]) -> Any:
+        ask, bytes_a_row = PEERS[name](rows, Graph(threads=threads))
+        size.append(bytes_a_row * len(rows) / 2**20)
+        return ask
 
     found = {"samewhere": Contender(ours, method)}
     for name in ("hnswlib", "usearch"):
         if find_peer(name, missing):
-            made = Contender(partial(graph, name))
+            size: list[float] = []
+            made = Contender(partial(graph, name, size))
+            made.memory_mb = size[0]
             ask: Any = made.ask
             ef = least_ef(ask, asked, truth)
             made.ask, made.note = partial(ask, ef=ef), f"ef {ef}"
@@ -255,7 +260,7 @@ def run(rows: int = 300_000, rounds: int = 5, single: int = 12, batch: int = 100
                         more=more,
                     )
                 )
-    title = f"The ten best of {rows:,} embeddings of land cells, 256 numbers, {os.cpu_count()} threads."
+    title = f"The ten best of {rows:,} embeddings of land cells, 256 numbers, {cores()} threads."
     return Result(title, tuple(table), tuple(dict.fromkeys(missing)))
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from data.cores import cores
 from data.errors import IndexStoreError, MissingDependencyError
 from indexer.encoder import EncoderPair
 from indexer.plan import Shard
@@ -85,7 +86,7 @@ class Pool:
     def run(self, folder: Path, shards: Sequence[Shard], parameters: BuildParameters) -> Iterator[Made]:
         """Make every shard."""
         left = {shard.file_name: shard for shard in shards}
-        threads = max(1, (os.cpu_count() or 1) // self.workers)
+        threads = max(1, cores() // self.workers)
         work = functools.partial(_work, self.load, self.fingerprint, folder, parameters)
         for attempt in range(1, ATTEMPTS + 1):
             with ProcessPoolExecutor(

@@ -10,7 +10,6 @@ NumPy's product 21 ms. So a query runs on one thread.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cores import cores
 from data.errors import IndexStoreError, MissingDependencyError
 from indexer import gpu
 from indexer.encoder import Vectors
@@ -45,7 +45,7 @@ def import_faiss() -> Any:
     return faiss
 
 
-_THREADS = os.cpu_count() or 1
+THREADS = cores()
 SHARED_BYTES = 128 << 20
 """Rows of so many bytes are read by all cores together; handing fewer out costs more than it saves."""
 ROW_BLOCK = 4096
@@ -61,7 +61,7 @@ SHORT_RUN = 8
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Threads that read vectors, as many as there are cores."""
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="vectors")
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="vectors")
 
 
 def write_vectors(file: BinaryIO, batches: Iterable[Vectors], *, dim: int, count: int) -> None:
@@ -270,7 +270,7 @@ def inner_products(queries: Vectors, rows: Vectors, chosen: Rows | None = None) 
                 faiss.fvec_inner_products_ny(pointer(some), pointer(query), pointer(rows[start:stop]), dim, len(some))
 
         if 4 * dim * count >= SHARED_BYTES:
-            edges = np.linspace(0, count, _THREADS + 1).astype(int).tolist()
+            edges = np.linspace(0, count, THREADS + 1).astype(int).tolist()
             list(_pool().map(multiply, edges[:-1], edges[1:]))
         elif count:
             multiply(0, count)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data.cores import cores
+
 if TYPE_CHECKING:
     from indexer.encoder import EncoderPair
     from indexer.engines import Engine
@@ -50,7 +52,6 @@ def make_engine(
     Raises:
         typer.BadParameter: an option belongs to another engine.
     """
-    import os
     from functools import partial
 
     from indexer.encoder import load_encoder
@@ -64,7 +65,7 @@ def make_engine(
         if workers is not None:
             raise typer.BadParameter("--workers needs --engine pool or ray.")
         return Inline(pair)
-    many = workers or os.cpu_count() or 1
+    many = workers or cores()
     load = partial(load_encoder, pair.name, "pair", device)
     if chosen == EngineName.pool:
         return Pool(load, pair.fingerprint, many)
