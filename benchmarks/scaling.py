@@ -78,8 +78,8 @@ def searches(size: int, path: Path, settings: dict[str, Any], batches: list[int]
     }
     for name, taken in in_turns(one_by_one, rounds=3).items():
         value, low, high = Times(tuple(each / len(few) for each in taken.seconds)).spent()
-        more = {"size": size, "axis": "cells"}
-        rows.append(Row(name + suffix, value, "ms", low, high, part="one question, by cells", more=more))
+        figures: dict[str, float | str] = {"size": size, "axis": "cells"}
+        rows.append(Row(name + suffix, value, "ms", low, high, part="one question, by cells", more=figures))
     return rows
 
 
@@ -90,7 +90,7 @@ def embedding(batches: list[int]) -> list[Row]:
     for batch in batches:
         taken = in_turns({"": partial(pair.encode_location, lonlat[:batch])}, rounds=5)[""]
         value, low, high = taken.rate(batch)
-        more = {"size": batch, "axis": "cells in a call"}
+        more: dict[str, float | str] = {"size": batch, "axis": "cells in a call"}
         name = f"{cores} core" + "s" * (cores > 1)
         rows.append(Row(name, value, "cells a second", low, high, part="embedding, by batch", more=more))
     return rows
@@ -115,7 +115,7 @@ def run(most: int = 1_000_000, least: int = 10_000, batches: str = "1,10,100,100
             settings |= build_ann(path, exact, method=method, weightings=views, queries=questions)
 
         took = seconds(build)
-        more = {"size": size, "axis": "cells", "method": method}
+        more: dict[str, float | str] = {"size": size, "axis": "cells", "method": method}
         rows.append(Row("lists", took, "s", took, took, part="making lists, by cells", more=more))
         at_once = [batch for batch in made if batch <= 1000] if size == min(MOST, sizes[-1]) else []
         del exact
