@@ -1,6 +1,6 @@
 """Run the benchmarks, each in a process of its own, and keep what they found; or put the tables into the pages.
 
-    python -m benchmarks                       # all but the long ones, 15 minutes on two cores
+    python -m benchmarks                       # all but the long ones, 40 minutes on two cores
     python -m benchmarks search_peers heads    # some
     python -m benchmarks --long                # all, in full size; hours
     python -m benchmarks --quick --out tried   # whether each works
