@@ -56,7 +56,7 @@ def alone(count: int, work: Callable[..., list[Row]], *given: Any) -> list[Row]:
 
 
 def calibrated(settings: dict[str, Any]) -> bool:
-    """Whether some setting found enough; else a build fails and only the exact search can be asked."""
+    """Whether some setting finds enough for less than reading all; else an index asks its exact search."""
     return any(settings["views"][VIEW]["depths"].values())
 
 
@@ -124,7 +124,7 @@ def run(most: int = 1_000_000, least: int = 10_000, batches: str = "1,10,100,100
         more: dict[str, float | str] = {"size": size, "axis": "cells", "method": method}
         rows.append(Row("lists", took, "s", took, took, part="making lists, by cells", more=more))
         if not calibrated(settings):
-            notes.append(f"{size:,} cells: {method} finds 99 % of the true ten at no setting, so a build would refuse.")
+            notes.append(f"{size:,} cells: no setting of {method} finds enough, so such an index is asked exactly.")
         at_once = [batch for batch in made if batch <= 1000] if size == min(MOST, sizes[-1]) else []
         del exact
         for cores in threads:
