@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from data.errors import IndexStoreError
+from data.files import TEMPORARY
 from indexer.files import disk_errors, durable, sha256, sync_directory
 from indexer.hold import is_held
 from indexer.home import default_index_path
@@ -216,7 +217,7 @@ def pointer_of(name: str | None) -> str:
     """
     if name is None:
         return POINTER
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or name.endswith(TEMPORARY):
         raise IndexStoreError(
             f"{name!r} cannot be a snapshot's name. Use letters, digits, '-', '_' and '.', as in clay."
         )
@@ -224,10 +225,15 @@ def pointer_of(name: str | None) -> str:
 
 
 def names_of(index: Path) -> dict[str | None, str]:
-    """Every pointer of an index: the name (None for the default) and the snapshot's directory."""
+    """Every pointer of an index: the name (None for the default) and the snapshot's directory.
+
+    What only begins like a pointer is none: above all one that is being written.
+    """
     names: dict[str | None, str] = {}
     for path in sorted(index.glob(f"{POINTER}*")):
         name = path.name.removeprefix(POINTER).removeprefix("-") or None
+        if name is not None and (not NAME.fullmatch(name) or name.endswith(TEMPORARY)):
+            continue
         if path.name == pointer_of(name) and path.is_file():
             names[name] = path.read_text(encoding="utf-8", errors="replace").strip()
     return names

@@ -21,7 +21,7 @@ from data.land import land_cells
 from indexer import Query, SearchIndex, build_index
 from indexer.manage import collect_garbage
 from indexer.rows import KINDS, read_light
-from indexer.snapshot import DATA_FILES, Manifest, current_snapshot, index_status
+from indexer.snapshot import DATA_FILES, Manifest, current_snapshot, index_status, names_of, pointer_of
 from indexer.verify import find_damage
 from tests.indexer.conftest import CELL_RESOLUTION, TILE_RESOLUTION
 from tests.indexer.standin import StandInPair
@@ -197,3 +197,15 @@ def test_a_reader_keeps_its_snapshot_while_the_index_is_rebuilt(copy: Path, pair
     assert collect_garbage(copy) == ["snap-00001"]
     assert [path.name for path in copy.glob("snap-*")] == ["snap-00002"]
     assert SearchIndex.open(copy).manifest.checkpoint["name"] == "other"
+
+
+@pytest.mark.parametrize(
+    "being_written", ["current.part", "current-second.part", "current-", "currents", "current-a b"]
+)
+def test_a_pointer_that_is_being_written_is_none_yet(tmp_path: Path, being_written: str) -> None:
+    (tmp_path / "current").write_text("snapshots/one")
+    (tmp_path / "current-second").write_text("snapshots/two")
+    (tmp_path / being_written).write_text("snapshots/thr")
+    assert names_of(tmp_path) == {None: "snapshots/one", "second": "snapshots/two"}
+    with pytest.raises(IndexStoreError, match="cannot be a snapshot's name"):
+        pointer_of("second.part")
