@@ -209,6 +209,11 @@ def _count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
+def _is_name(name: str) -> bool:
+    """Whether a snapshot may be kept under a name: one whose pointer is no file that is being written."""
+    return bool(NAME.fullmatch(name)) and not name.endswith(TEMPORARY)
+
+
 def pointer_of(name: str | None) -> str:
     """File name of the pointer to the snapshot that is kept under a name; the unnamed one is the default.
 
@@ -217,7 +222,7 @@ def pointer_of(name: str | None) -> str:
     """
     if name is None:
         return POINTER
-    if not NAME.fullmatch(name) or name.endswith(TEMPORARY):
+    if not _is_name(name):
         raise IndexStoreError(
             f"{name!r} cannot be a snapshot's name. Use letters, digits, '-', '_' and '.', as in clay."
         )
@@ -232,9 +237,7 @@ def names_of(index: Path) -> dict[str | None, str]:
     names: dict[str | None, str] = {}
     for path in sorted(index.glob(f"{POINTER}*")):
         name = path.name.removeprefix(POINTER).removeprefix("-") or None
-        if name is not None and (not NAME.fullmatch(name) or name.endswith(TEMPORARY)):
-            continue
-        if path.name == pointer_of(name) and path.is_file():
+        if (name is None or _is_name(name)) and path.name == pointer_of(name) and path.is_file():
             names[name] = path.read_text(encoding="utf-8", errors="replace").strip()
     return names
 
