@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.snapshots import CHECKPOINT, MOST, cells, embeddings, scratch, vector_index
-from benchmarks.timing import Result, Row, Times, Work, in_turns, main, seconds
+from benchmarks.timing import Result, Row, Times, Work, in_turns, main
 from data.cores import cores as all_cores
 from data.geo import cell_lonlat
 from indexer.ann import AnnIndex, choose_method
@@ -111,16 +112,9 @@ def run(most: int = 1_000_000, least: int = 10_000, batches: str = "1,10,100,100
         exact = vector_index(size)
         path = scratch() / f"scaling-{size}.ann"
         method = choose_method(size) if size > 200_000 else "ivf-flat"  # fewer are searched exactly
-        settings: dict[str, Any] = {}
-
-        def build(
-            settings: dict[str, Any] = settings, path: Path = path, exact: Any = exact, method: str = method
-        ) -> None:
-            views = {VIEW: lambda queries: queries}
-            questions = sample_queries(exact, exact)
-            settings |= build_ann(path, exact, method=method, weightings=views, queries=questions)
-
-        took = seconds(build)
+        views, begun = {VIEW: lambda queries: queries}, time.perf_counter()
+        settings = build_ann(path, exact, method=method, weightings=views, queries=sample_queries(exact, exact))
+        took = time.perf_counter() - begun
         more: dict[str, float | str] = {"size": size, "axis": "cells", "method": method}
         rows.append(Row("lists", took, "s", took, took, part="making lists, by cells", more=more))
         if not calibrated(settings):
