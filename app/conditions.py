@@ -1,6 +1,6 @@
 """The page's filters as the index takes them, and in words.
 
-Owns the translation of a :class:`PageQuery` into :class:`indexer.where.Where`, and the names of climates.
+Owns the translation of a :class:`PageQuery` into :class:`indexer.where.Where`.
 """
 
 from __future__ import annotations
@@ -9,54 +9,10 @@ from datetime import UTC, date, datetime, time
 
 import shapely
 
+from app.climates import climate_name
 from app.url_state import CONTINENTS, PageQuery
 from data import atlas
 from indexer.where import Compare, Where
-
-CLIMATES = {
-    "A": "Tropical",
-    "B": "Dry",
-    "C": "Temperate",
-    "D": "Continental",
-    "E": "Polar",
-    "Af": "Tropical rainforest",
-    "Am": "Tropical monsoon",
-    "As": "Tropical savanna, dry summer",
-    "Aw": "Tropical savanna, dry winter",
-    "BWh": "Hot desert",
-    "BWk": "Cold desert",
-    "BSh": "Hot steppe",
-    "BSk": "Cold steppe",
-    "Csa": "Mediterranean, hot summer",
-    "Csb": "Mediterranean, warm summer",
-    "Csc": "Mediterranean, cold summer",
-    "Cwa": "Subtropical, dry winter",
-    "Cwb": "Highland, dry winter",
-    "Cwc": "Cold highland, dry winter",
-    "Cfa": "Humid subtropical",
-    "Cfb": "Oceanic",
-    "Cfc": "Subpolar oceanic",
-    "Dsa": "Continental, hot dry summer",
-    "Dsb": "Continental, warm dry summer",
-    "Dsc": "Subarctic, dry summer",
-    "Dsd": "Severe subarctic, dry summer",
-    "Dwa": "Continental, hot summer, dry winter",
-    "Dwb": "Continental, warm summer, dry winter",
-    "Dwc": "Subarctic, dry winter",
-    "Dwd": "Severe subarctic, dry winter",
-    "Dfa": "Humid continental, hot summer",
-    "Dfb": "Humid continental, warm summer",
-    "Dfc": "Subarctic",
-    "Dfd": "Severe subarctic",
-    "ET": "Tundra",
-    "EF": "Ice cap",
-}
-"""Köppen–Geiger codes, the five groups first."""
-
-
-def climate_name(code: str) -> str:
-    """A climate in words, with its code."""
-    return f"{CLIMATES[code]} ({code})" if code in CLIMATES else code
 
 
 def where_of(asked: PageQuery) -> Where:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.conditions import climate_name
+from app.climates import climate_name
 from app.url_state import CONTINENTS
 from data import atlas
 from data.geo import Floats

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.climates import COLOURS as CLIMATE_COLOURS
 from app.field_image import Legend, data_url, draw_values
 from app.predictions import about_of, add_columns, write_map, write_table
 from app.regions import cell_places, cell_vectors, paint
@@ -82,7 +83,7 @@ def map_cells(index: SearchIndex, rows: NDArray[np.int32], predictor: Predictor)
         low, high = np.nanpercentile(found.values, STRETCH)
         pictures["value"], legends["value"] = draw_values(found.values, rows, low=low, high=high, colours="viridis")
     else:
-        palette = class_colours(len(predictor.variable.classes))
+        palette = class_colours(predictor.variable.classes)
         numbers = found.values.astype(np.int64)
         pictures["value"], legends["value"] = paint(palette[numbers], rows), None
         counts = np.bincount(numbers, minlength=len(palette))
@@ -100,14 +101,16 @@ def uncertainty(found: Prediction) -> Floats:
     return np.asarray((found.high - found.low) / 2, dtype=np.float64)
 
 
-def class_colours(count: int) -> NDArray[np.uint8]:
-    """(count, 3) colours, neighbours in the list far apart in hue and lightness."""
+def class_colours(classes: Sequence[str]) -> NDArray[np.uint8]:
+    """(n, 3) colours: those that climates are drawn in, else such that neighbours in the list look unlike."""
+    if set(classes) <= CLIMATE_COLOURS.keys():
+        return np.array([CLIMATE_COLOURS[name] for name in classes], dtype=np.uint8).reshape(-1, 3)
     from matplotlib import colormaps
 
-    step = np.linspace(0.04, 0.98, max(1, count))
+    step = np.linspace(0.04, 0.98, len(classes))
     rgb = np.asarray(colormaps["turbo"](step))[:, :3]
-    shade = np.where(np.arange(count) % 2, 0.62, 1.0)[:, None]
-    return np.asarray(np.rint(rgb[:count] * shade * 255), dtype=np.uint8)
+    shade = np.where(np.arange(len(classes)) % 2, 0.62, 1.0)[:, None]
+    return np.asarray(np.rint(rgb * shade * 255), dtype=np.uint8)
 
 
 def swatch(colour: str) -> str:

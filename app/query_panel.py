@@ -8,7 +8,8 @@ from functools import partial
 import streamlit as st
 
 from app import actions, preview
-from app.conditions import CLIMATES, climate_name, in_words
+from app.climates import CLIMATES, climate_name
+from app.conditions import in_words
 from app.ingredients import MOST, MOST_WEIGHT, Ingredient
 from app.samples import SAMPLES
 from app.state import Asked, find_place, layers, place_text, upload_key, uploaded

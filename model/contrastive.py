@@ -7,6 +7,7 @@ only how a batch is encoded and what its loss is.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ Encoded = dict[str, Tensor]
 _ROWS = 1024  # of the score matrix at a time
 
 
-class ContrastiveModule(lightning.LightningModule):
+class ContrastiveModule(lightning.LightningModule, ABC):
     """A network under contrastive training."""
 
     def __init__(self, network: nn.Module, *, accumulate: int = 1, clip_norm: float | None = None) -> None:
@@ -43,17 +44,17 @@ class ContrastiveModule(lightning.LightningModule):
 
     # ---- what a training must say ----
 
+    @abstractmethod
     def encode(self, batch: Any, index: int) -> Encoded:
         """Turn one chunk into named tensors of n rows each, with gradients; ``index`` counts chunks in the epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, encoded: Encoded) -> dict[str, Tensor]:
         """Named losses of one batch, joined over its chunks and over all processes; their sum is minimised."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode_held_out(self, batch: Any, loader: int) -> dict[str, tuple[Tensor, Tensor]]:
         """Named pairs (images, places) of (n, D) vectors of held-out rows; ``loader`` counts the validation sets."""
-        raise NotImplementedError
 
     # ---- the same for all ----
 

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app import actions, coverage, opened, regions
-from app.conditions import climate_name
+from app.climates import climate_name
 from app.facts import number_text
 from app.gallery import lonlat_text
 from app.map_view import plain_map
@@ -25,6 +25,7 @@ WHAT = {
     "coverage": "Coverage",
 }
 KEY = "explore_map"
+TWO_DECIMALS = st.column_config.NumberColumn(format="%.2f")
 
 
 def page() -> None:
@@ -152,9 +153,10 @@ def _regions(ready: opened.Ready) -> None:
     with one:
         names = [str(region + 1) for region in range(k)]
         st.dataframe(
-            {"Region": names} | {name: np.round(found.alike[:, at], 2) for at, name in enumerate(names)},
+            {"Region": names} | {name: found.alike[:, at] for at, name in enumerate(names)},
             hide_index=True,
             width="stretch",
+            column_config=dict.fromkeys(names, TWO_DECIMALS),
         )
         st.caption("Mean similarity of a place of one and a place of the other: 1 is the same, 0 unrelated.")
     with other:
@@ -230,12 +232,12 @@ def _neighbours(ready: opened.Ready) -> None:
                 "Place": lonlat_text(*graph.lonlat[b].tolist()),
                 "Country": names.get(str(atlas.country_of(graph.lonlat[b][None])[0]), ""),
                 "Away": f"{float(great_circle_km(graph.lonlat[0], graph.lonlat[b])):,.0f} km",
-                "Score": round(score, 2),
+                "Score": score,
             }
             for a, b, score in graph.edges
             if a == 0
         ]
-        st.dataframe(table, hide_index=True, width="stretch")
+        st.dataframe(table, hide_index=True, width="stretch", column_config={"Score": TWO_DECIMALS})
         mutual = sum(1 for a, b, _ in graph.edges if a and b)
         st.caption(f"{len(graph.ids) - 1} places in the graph; {mutual} lines lead on from the first ring.")
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KEY = "predict_map"
 WHAT = {"value": "Prediction", "uncertainty": "Uncertainty"}
 MOST_CLASSES = 12
+LEAST_CHANCE = 0.005
+"""What would be shown as 0 % is not."""
 MOST_POINTS = 2500
 
 
@@ -214,10 +216,11 @@ def _here(predictor: Predictor) -> None:
                 st.markdown(f"#### {name}")
             else:
                 st.text(name)
-            best = np.argsort(-one.probabilities[0])[:3].tolist()
+            likely = one.probabilities[0]
             chances = "; ".join(
-                f"{class_name(predictor, variable.classes[n])} {100 * float(one.probabilities[0, n]):.0f} %"
-                for n in best
+                f"{class_name(predictor, variable.classes[n])} {100 * float(likely[n]):.0f} %"
+                for n in np.argsort(-likely)[:3].tolist()
+                if likely[n] >= LEAST_CHANCE
             )
             st.write(f"Most likely: {chances}.")
         else:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from app import comparison, coverage, regions
+from app.climates import CLIMATES, COLOURS
 from app.mapped import class_colours
 from data import atlas
 from data.errors import QueryError
@@ -109,7 +110,11 @@ def test_a_map_shows_each_cells_colour_and_nothing_at_sea() -> None:
 
 def test_colours_of_regions_and_classes_differ() -> None:
     assert len(np.unique(regions.region_colours(np.arange(regions.K_MOST)), axis=0)) == regions.K_MOST
-    assert len(np.unique(class_colours(30), axis=0)) == 30
+    assert len(np.unique(class_colours([str(number) for number in range(30)]), axis=0)) == 30
+    assert class_colours(["BWh", "EF"]).tolist() == [[255, 0, 0], [102, 102, 102]]  # as climates are always drawn
+    assert COLOURS.keys() == {code for code in CLIMATES if len(code) > 1}
+    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert set(atlas.koppen_classes()) <= COLOURS.keys()
 
 
 def test_places_are_compared_as_the_index_scores_them(home: Path) -> None:
