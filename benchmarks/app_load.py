@@ -241,9 +241,13 @@ async def measure(server: Server, sessions: int, *, seconds: float, settle_s: fl
     warm.set()
     await asyncio.sleep(settle_s)
     tally.forget()
-    start, began, cpu = server.resident_mb(), time.monotonic(), _cpu_s(server.pid)
-    await asyncio.sleep(max(0.0, until[0] - 1 - began))
-    end, took, busy = server.resident_mb(), time.monotonic() - began, _cpu_s(server.pid) - cpu
+    began, cpu, held = time.monotonic(), _cpu_s(server.pid), list[float]()
+    while time.monotonic() < until[0] - 1 or not held:
+        held.append(server.resident_mb())
+        await asyncio.sleep(1)
+    took, busy = time.monotonic() - began, _cpu_s(server.pid) - cpu
+    tenth = -(-len(held) // 10)
+    start, end = float(np.median(held[:tenth])), float(np.median(held[-tenth:]))
     await asyncio.gather(*visits)
     every = [one for own in tally.seconds.values() for one in own]
     kinds = {**dict(sorted(tally.seconds.items())), "all": every}
@@ -253,6 +257,7 @@ async def measure(server: Server, sessions: int, *, seconds: float, settle_s: fl
     more: dict[str, float | str] = {
         "MB at the start": start,
         "growth, %": f"{100 * (end / start - 1):+.1f}",
+        "most MB": max(held),
         "actions": len(every),
         "errors": errors,
         "processors at work": busy / took,
@@ -260,8 +265,8 @@ async def measure(server: Server, sessions: int, *, seconds: float, settle_s: fl
         "received an action, kB": tally.received / max(1, len(every)) / 1000,
         "threads": server.threads(),
     }
-    held = Row(name, end, "MB at the end", part="the server", more=more)
-    return Level(rows, held, [f"{name}: {count} times: {text}" for text, count in tally.errors.items()])
+    row = Row(name, end, "MB at the end", part="the server", more=more)
+    return Level(rows, row, [f"{name}: {count} times: {text}" for text, count in tally.errors.items()])
 
 
 def _row(kind: str, seconds: list[float], part: str) -> Row:
