@@ -21,7 +21,7 @@ import numpy as np
 
 from data.errors import IndexStoreError
 from indexer.encoder import Vectors
-from indexer.planner import DEPTHS
+from indexer.planner import DEPTHS, graph_effort
 from indexer.rowset import RowSet
 from indexer.vectors import Rows, VectorIndex, import_faiss
 
@@ -137,6 +137,7 @@ class Lists:
         """Take an index and the rows that refine it where it holds ``codes``."""
         self._faiss = import_faiss()
         self._index, self._codes = index, codes
+        self._graph = isinstance(self._faiss.downcast_index(index.quantizer), self._faiss.IndexHNSW)
         self._refined = self._faiss.IndexRefine(index, exact.faiss) if codes else index
 
     def search(self, queries: Vectors, k: int, *, probes: int, refine: int) -> tuple[Rows, Vectors]:
@@ -144,7 +145,8 @@ class Lists:
         if not self._codes:
             parameters = self._faiss.SearchParametersIVF(nprobe=probes)
         else:
-            base = self._faiss.IVFRaBitQSearchParameters(nprobe=probes, qb=8)
+            graph = self._faiss.SearchParametersHNSW(efSearch=graph_effort(probes)) if self._graph else None
+            base = self._faiss.IVFRaBitQSearchParameters(nprobe=probes, qb=8, quantizer_params=graph)
             parameters = self._faiss.IndexRefineSearchParameters(k_factor=float(refine), base_index_params=base)
         scores, rows = self._refined.search(queries, k, params=parameters)
         return np.asarray(rows), np.asarray(scores)

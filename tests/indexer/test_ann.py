@@ -70,6 +70,12 @@ def built(request: pytest.FixtureRequest, exact: VectorIndex, tmp_path_factory: 
     return path, settings
 
 
+def test_a_graph_of_lists_finds_as_many_as_are_asked_for(exact: VectorIndex) -> None:
+    lists = Lists(fill(exact, method="ivf-hnsw-rabitq"), exact, codes=True)
+    rows, _ = lists.search(exact.take([5, COUNT - 5]), COUNT, probes=list_count(COUNT), refine=1)
+    assert np.array_equal(np.sort(rows), np.tile(np.arange(COUNT), (2, 1)))
+
+
 def test_the_method_goes_by_the_number_of_rows() -> None:
     chosen = [choose_method(n) for n in (0, 200_000, 200_001, 500_001, 10_000_000)]
     assert chosen == ["flat", "flat", "ivf-flat", "ivf-rabitq", "ivf-hnsw-rabitq"]

@@ -116,5 +116,5 @@ def test_a_graph_of_centroids_spares_reading_them() -> None:
     many = 65_536
     graph = SETTINGS | {"method": "ivf-hnsw-rabitq", "nlist": many}
     reason = choose_plan(10 * N, D, None, graph, "place", 1).reasons[-1]
-    cost = (32 * 4 * 1024 + 10 * N * 4 / many * 48 + GATHER * 1024 * 100) / 1e6
+    cost = (6 * 256 * 1024 + 10 * N * 4 / many * 48 + GATHER * 1024 * 100) / 1e6
     assert f"the approximate index {cost:,.1f} MB" in reason
