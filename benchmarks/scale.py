@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.ann import list_count
+from indexer.ann_build import ITERATIONS, POINTS_PER_LIST
+
 HOUR_S = 3600.0
 NOISE = 0.1
 """Standard deviation of the logarithm of a shard's time."""
-KMEANS_ROUNDS = 10
-SAMPLE_PER_LIST = 256
 DIM = 256
 
 
@@ -111,16 +112,11 @@ def _death_times(rate_per_s: float, rng: np.random.Generator) -> Iterator[float]
         yield from rng.exponential(1 / rate_per_s, 4096).tolist() if rate_per_s else [math.inf]
 
 
-def lists_of(rows: float) -> int:
-    """Inverted lists of a partition: some four times the root of its rows, a power of two."""
-    return int(2 ** round(math.log2(4 * math.sqrt(rows))))
-
-
 def partition_seconds(rows: float, costs: dict[str, float]) -> float:
-    """One core's time to train, assign and code a partition's index with a flat coarse quantiser."""
-    lists = lists_of(rows)
-    sample = min(rows, SAMPLE_PER_LIST * lists)
-    products = (KMEANS_ROUNDS * sample + rows) * lists
+    """One core's time to make a partition's index as the indexer does, but comparing each row with every centre."""
+    lists = list_count(int(rows))
+    sample = min(rows, POINTS_PER_LIST * lists)
+    products = (ITERATIONS * sample + rows) * lists
     return products * DIM / costs["assign_mults_per_s"] + rows * costs["code_s"]
 
 
@@ -159,7 +155,7 @@ def print_index(tiles: float, fleet: Fleet, costs: dict[str, float], dollars: fl
         found = simulate(shard_seconds(count, each, fleet, np.random.default_rng(1)), fleet)
         paid = (found.useful_h + found.lost_h) * dollars
         hours = f"{each / HOUR_S:,.1f} | {found.hours:,.1f}"
-        print(f"| {rows:,.0f} | {count:,} | {lists_of(rows):,} | {hours} | {paid:,.0f} |")
+        print(f"| {rows:,.0f} | {count:,} | {list_count(int(rows)):,} | {hours} | {paid:,.0f} |")
 
 
 def print_bytes(tiles: float, costs: dict[str, float], month: float) -> None:

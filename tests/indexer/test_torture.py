@@ -56,7 +56,7 @@ def run(path: Path, seed: int, longest_s: float) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def torture(tmp_path: Path, kills: int) -> None:
+def assert_survives(tmp_path: Path, kills: int) -> None:
     """Kill, look, go on; at the end the result is that of an undisturbed run."""
     run(tmp_path / "calm", 0, 0)
     path = tmp_path / "world"
@@ -76,13 +76,13 @@ def torture(tmp_path: Path, kills: int) -> None:
 
 def test_fifty_kills(tmp_path: Path) -> None:
     random.seed(0)
-    torture(tmp_path, 50)
+    assert_survives(tmp_path, 50)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_a_thousand_kills(tmp_path: Path) -> None:
-    torture(tmp_path, 1000)
+    assert_survives(tmp_path, 1000)
 
 
 def test_the_child_is_really_killed(tmp_path: Path) -> None:

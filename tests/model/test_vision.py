@@ -60,7 +60,7 @@ def images(side, dtype=torch.float64, channels=13):
     return (shapes + 0.5 * torch.randn(2, channels, side, side, generator=rng)).to(dtype)
 
 
-def check(net, oracle, x):
+def assert_equal_to(net, oracle, x):
     """The largest difference over a batch stays below 1e-5 in float32 and at rounding in float64."""
     with torch.no_grad():
         seen, wanted = net(x), oracle(x)
@@ -130,7 +130,7 @@ RESNETS = [
 def test_resnet_is_the_reference(layers, kind, depths, side, dtype):
     net = randomised(layers, dtype)
     oracle = resnet_oracle(net, kind=kind, depths=depths)
-    check(net, lambda x: oracle(x).logits, images(side, dtype))
+    assert_equal_to(net, lambda x: oracle(x).logits, images(side, dtype))
 
 
 @pytest.mark.parametrize(("layers", "kind", "depths"), RESNETS)
@@ -187,7 +187,7 @@ def test_vit_is_the_reference(dtype):
     with torch.device("meta"):
         oracle = ViTForImageClassification(config).eval()
     oracle.load_state_dict(renamed(state, rules), assign=True)
-    check(net, lambda x: oracle(x).logits, images(224, dtype))
+    assert_equal_to(net, lambda x: oracle(x).logits, images(224, dtype))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_clip_vit_is_the_reference(depth, width, patch, side, dtype):
     ]
     oracle = CLIPVisionModelWithProjection(config).to(dtype).eval()
     oracle.load_state_dict(renamed(state, rules))
-    check(net, lambda x: oracle(x).image_embeds, images(side, dtype))
+    assert_equal_to(net, lambda x: oracle(x).image_embeds, images(side, dtype))
 
 
 def clip_resnet(state, x, *, depths):
@@ -303,7 +303,7 @@ def clip_resnet(state, x, *, depths):
 def test_clip_resnet_is_its_description(side, dtype):
     net = randomised(SMALL_RESNET, dtype, width=32, image_resolution=side)
     state = net.state_dict()
-    check(net, lambda x: clip_resnet(state, x, depths=SMALL_RESNET), images(side, dtype))
+    assert_equal_to(net, lambda x: clip_resnet(state, x, depths=SMALL_RESNET), images(side, dtype))
 
 
 def sizes(layers, **options):

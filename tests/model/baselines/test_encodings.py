@@ -19,7 +19,7 @@ def scales(smallest, largest, number):
     return [smallest * (largest / smallest) ** (s / (number - 1)) for s in range(number)]
 
 
-def check(name, formula, atol=2e-7):
+def assert_follows(name, formula, atol=2e-7):
     encoder = load_baseline(name)
     rows = encoder.encode_location(POINTS)
     assert rows.dtype == np.float32 and rows.shape == (len(POINTS), encoder.dim)
@@ -28,8 +28,8 @@ def check(name, formula, atol=2e-7):
 
 
 def test_coordinates():
-    check("raw", lambda lon, lat: (lon, lat))
-    check(
+    assert_follows("raw", lambda lon, lat: (lon, lat))
+    assert_follows(
         "cartesian",
         lambda lon, lat: (
             math.cos(math.radians(lon)) * math.cos(math.radians(lat)),
@@ -50,7 +50,7 @@ def test_harmonics_are_orthonormal_ones(degrees):
                 row.append(value.imag if m < 0 else value.real)
         return row
 
-    check(f"harmonics-l{degrees}", formula, atol=2e-6)
+    assert_follows(f"harmonics-l{degrees}", formula, atol=2e-6)
 
 
 def test_space2vec_grid():
@@ -59,7 +59,7 @@ def test_space2vec_grid():
     def formula(lon, lat):
         return [f(x / s) for x in (lon, lat) for s in scales(*SPACE2VEC_SCALES) for f in (math.sin, math.cos)]
 
-    check("space2vec-grid", formula)
+    assert_follows("space2vec-grid", formula)
 
 
 def test_space2vec_theory():
@@ -68,7 +68,7 @@ def test_space2vec_theory():
         along = [(lon * a + lat * b) / s for s in scales(*SPACE2VEC_SCALES) for a, b in turns]
         return [f(x) for x in along for f in (math.sin, math.cos)]
 
-    check("space2vec-theory", formula)
+    assert_follows("space2vec-theory", formula)
 
 
 def sphere(kind):
@@ -93,7 +93,7 @@ def sphere(kind):
 
 @pytest.mark.parametrize("kind", ["C", "C+", "M", "M+"])
 def test_sphere2vec(kind):
-    check(f"sphere2vec-sphere{kind}", sphere(kind))
+    assert_follows(f"sphere2vec-sphere{kind}", sphere(kind))
 
 
 def test_double_fourier_sphere():
@@ -106,7 +106,7 @@ def test_double_fourier_sphere():
                 row += [f(b) * g(a) for f in (math.cos, math.sin) for g in (math.cos, math.sin)]
         return row
 
-    check("sphere2vec-dfs", formula)
+    assert_follows("sphere2vec-dfs", formula)
 
 
 def test_any_number_of_places():

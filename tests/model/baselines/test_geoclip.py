@@ -48,7 +48,7 @@ def synthetic():
     return tensors
 
 
-def agrees(encoder, tensors, atol):
+def assert_agrees(encoder, tensors, atol):
     rows = encoder.encode_location(POINTS)
     assert rows.shape == (len(POINTS), 512)
     np.testing.assert_allclose(rows, [published_formula(tensors, *point) for point in POINTS], rtol=0, atol=atol)
@@ -58,11 +58,11 @@ def test_formula(synthetic, tmp_path):
     path = tmp_path / WEIGHTS_FILE
     torch.save(synthetic, path)
     # The finest scale multiplies by 2π·2⁸·4, so float32's rounding of the angle shows at 1e-4.
-    agrees(load_baseline("geoclip", weights=path), synthetic, atol=2e-3)
+    assert_agrees(load_baseline("geoclip", weights=path), synthetic, atol=2e-3)
     wheel = tmp_path / "geoclip-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.write(path, f"geoclip/model/weights/{WEIGHTS_FILE}")
-    agrees(load_baseline("geoclip", weights=wheel), synthetic, atol=2e-3)
+    assert_agrees(load_baseline("geoclip", weights=wheel), synthetic, atol=2e-3)
 
 
 def test_real_weights():
@@ -72,7 +72,7 @@ def test_real_weights():
         pytest.skip("the package geoclip is not installed (pip install --no-deps geoclip)")
     path = next(file.locate() for file in files if file.name == WEIGHTS_FILE)
     encoder = load_baseline("geoclip")
-    agrees(encoder, torch.load(path, weights_only=True), atol=1e-4)
+    assert_agrees(encoder, torch.load(path, weights_only=True), atol=1e-4)
 
 
 def test_wrong_files(synthetic, tmp_path, monkeypatch):
