@@ -185,9 +185,13 @@ def on_add_upload() -> None:
             state["add_problem"] = str(error)
             continue
         digest = hashlib.sha256(content).hexdigest()[:16]
-        kept = {key: value for key, value in uploads().items() if key != digest}
-        while len(kept) >= MOST_UPLOADS:
-            kept.pop(next(iter(kept)))
+        asked = {one.id for one in state["also"] if one.kind == "upload"}
+        kept = {key: value for key, value in uploads().items() if key in asked and key != digest}
+        if len(kept) >= MOST_UPLOADS:
+            state["add_problem"] = (
+                f"A search takes {MOST_UPLOADS} images, and {file.name[:60]} is one more. Take one out."
+            )
+            continue
         state["uploads"] = kept | {digest: patch}
         add(Ingredient("upload", id=digest, label=file.name[:60]))
     if files and not state["add_problem"]:

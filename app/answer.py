@@ -22,6 +22,7 @@ from app.samples import SAMPLES
 from app.url_state import PageQuery
 from data.blue_marble import BlueMarble
 from data.errors import QueryError
+from data.geo import edge_km, great_circle_km, hex_to_cell
 from data.land import is_land
 from data.patch import Patch
 from indexer.feedback import Check
@@ -217,14 +218,27 @@ def _pins(query: Query, index: SearchIndex) -> tuple[Pin, ...]:
 
 
 def thumbnails(index: SearchIndex, hits: Sequence[Hit]) -> list[str]:
-    """A picture for each hit: its own for a tile, the nearest tile's for a cell, a cut one where there are no tiles."""
-    if not hits:
-        return []
+    """A picture for each hit: its own for a tile; for a cell the nearest tile's, or a cut one where none is near."""
+    tiles: list[str | None] = [hit.id for hit in hits]
+    if hits and hits[0].target == "cells":
+        tiles = _near_tiles(index, hits)
+    pictures = {tile: data_url(index.thumbnail(tile), "image/jpeg") for tile in set(tiles) if tile is not None}
+    alone = [(hit.lon, hit.lat) for hit, tile in zip(hits, tiles, strict=True) if tile is None]
+    cut = iter(BlueMarble.open().cut(alone, size_px=THUMBNAIL_PX) if alone else ())
+    return [pictures[tile] if tile is not None else data_url(jpeg(next(cut)), "image/jpeg") for tile in tiles]
+
+
+def _near_tiles(index: SearchIndex, hits: Sequence[Hit]) -> list[str | None]:
+    """The tile nearest to each cell, None where the cell's centre is not in its picture and it not in the cell."""
     if not len(index.tiles()):
-        cut = BlueMarble.open().cut([(hit.lon, hit.lat) for hit in hits], size_px=THUMBNAIL_PX)
-        return [data_url(jpeg(picture), "image/jpeg") for picture in cut]
-    tiles = [hit.id for hit in hits]
-    if hits[0].target == "cells":
-        tiles = index.nearest_tile(np.array([(hit.lon, hit.lat) for hit in hits]))
-    pictures = {tile: data_url(index.thumbnail(tile), "image/jpeg") for tile in set(tiles)}
-    return [pictures[tile] for tile in tiles]
+        return [None] * len(hits)
+    places = np.array([(hit.lon, hit.lat) for hit in hits])
+    nearest = index.nearest_tile(places)
+    rows = [row for row in index.store.rows_of("tiles", nearest) if row is not None]
+    table = index.store.take("tiles", rows)
+    centres = np.stack([table["lon"].to_numpy(), table["lat"].to_numpy()], axis=1)
+    sides = [side or 0.0 for side in table["footprint_km"].to_pylist()]
+    return [
+        tile if km <= max(side / 2, edge_km(hex_to_cell(hit.id))) else None
+        for hit, tile, km, side in zip(hits, nearest, great_circle_km(places, centres).tolist(), sides, strict=True)
+    ]

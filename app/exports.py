@@ -28,7 +28,8 @@ MAP_PX = 1600
 MARK_PX = 11
 README = """A search of Samewhere.
 
-hits.csv, hits.geojson, hits.parquet: the hits, best first. Scores are cosine similarities (1 is the same).
+hits.csv, hits.geojson, hits.parquet: the hits, best first. Scores are cosine similarities (1 is the same);
+of a search with votes, probabilities.
 query.json: the search. `samewhere search --query query.json` gives the same hits on the same index.
 map.png: the similarity of all land to the query, in Web Mercator; hits are numbered.
 thumbnails/: one picture for each hit, by its rank.

@@ -6,6 +6,7 @@ is, and a place that is unlike all that a head was fitted on is said to be so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +21,32 @@ from data.geo import Floats
 if TYPE_CHECKING:
     from model.predict import Prediction, Predictor
 
+MARKUP = re.compile(r"[\\`*_\[\]<>$~#!|]|:(?=//)")
 SHORT = {"temperature": "", "precipitation": "rain "}
 
 
-def number_text(value: float, unit: str = "") -> str:
-    """A value with its unit, with as many digits as make sense: 12.3 °C, 1,240 mm."""
+def number_text(value: float, unit: str = "", *, own: bool = False) -> str:
+    """A value with its unit, with as many digits as make sense: 12.3 °C, 1,240 mm.
+
+    Args:
+        value: the number.
+        unit: of it.
+        own: of a reader's variable, of which nothing is known: four digits that count.
+    """
     if not np.isfinite(value):
         return "unknown"
     size = abs(value)
     if size == 0:
         return f"0 {unit}".strip()
-    text = f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 1 or size < 0.05 else f"{value:.2f}"
+    text = f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 1 else f"{value:.2g}"
+    if own and size < 1000:
+        text = f"{value:.4g}"
     return f"{text} {unit}".strip().replace("-", "−")
+
+
+def plain(text: str) -> str:
+    """Strangers' text for where Markdown is read: it shows as it is, and neither links nor loads anything."""
+    return MARKUP.sub(r"\\\g<0>", text)
 
 
 def climates_of(lonlat: Floats) -> list[str]:

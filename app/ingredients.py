@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
 
+import numpy as np
 import shapely
 
 from data.errors import CoordinateError, QueryError
@@ -137,7 +138,8 @@ def check_area(points: Iterable[Iterable[float]]) -> tuple[LonLat, ...]:
         raise CoordinateError("An area is a list of points, each a longitude and a latitude in degrees.") from error
     if not 3 <= len(corners) <= MOST_CORNERS:
         raise CoordinateError(f"An area has 3 to {MOST_CORNERS} corners, this one {len(corners)}.")
-    lonlat = validate_lonlat(corners, where="area").round(4)
+    validate_lonlat(corners, where="area")
+    lonlat = np.array(corners).round(4)  # as they are: across the antimeridian longitudes run on past 180
     if not shapely.Polygon(lonlat).is_valid:
         raise CoordinateError("The sides of the area cross each other. Draw it again, going round it once.")
     return tuple((float(lon), float(lat)) for lon, lat in lonlat)

@@ -237,8 +237,14 @@ def _failures(path: Path, manifest: dict[str, Any] | None) -> tuple[tuple[str, s
 
 def _need_room() -> None:
     paths = [index_path(None), *(index_path(name) for name in index_names())]
-    if sum(is_running(path) for path in paths) >= MOST_WORKERS:
+    if sum(is_running(path) or _is_starting(path) for path in paths) >= MOST_WORKERS:
         raise IndexStoreError(f"{MOST_WORKERS} jobs are running, which is as many as at once. Wait, or pause one.")
+
+
+def _is_starting(path: Path) -> bool:
+    """Whether a worker was started that does not hold the index yet."""
+    told = read_worker(path) or {}
+    return told.get("state") == "starting" and _age_s(told.get("started")) < STARTING_S
 
 
 def _spawn(path: Path) -> None:

@@ -30,8 +30,10 @@ KEPT = 4
 
 def index() -> Ready | None:
     """The index that this session asks, opened if need be; None, with a sentence, where it cannot be had."""
-    name = st.session_state.get("index")
+    name = st.query_params.get("index", st.session_state.get("index"))
     try:
+        resources.index_path(name)
+        st.session_state["index"] = name
         if ready := resources.ready_now(name):
             return ready
         with working("Waking the model up"):
@@ -39,6 +41,12 @@ def index() -> Ready | None:
     except SamewhereError as error:
         st.error(str(error))
         return None
+
+
+def linked(params: dict[str, str]) -> dict[str, str]:
+    """The parameters of a link, with the index that is asked."""
+    name = st.session_state.get("index")
+    return params | ({"index": name} if name else {})
 
 
 @contextlib.contextmanager
@@ -119,7 +127,8 @@ def _mapped(name: str, variable: str, made: int, _ready: Ready, _predictor: Pred
 
 def mapped(ready: Ready, predictor: Predictor) -> Mapped:
     """A variable on all cells, predicted and drawn once."""
-    variable, made = predictor.variable.name, id(predictor)
+    variable = predictor.variable.name
+    made = resources.made_at(ready, variable)
     with working(f"Mapping {predictor.variable.title}"):
         return _mapped(ready.name, variable, made, ready, predictor)
 

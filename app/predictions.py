@@ -64,7 +64,7 @@ def columns_of(predictor: Predictor, found: Prediction) -> dict[str, pa.Array]:
     else:
         classes = predictor.variable.classes
         best = found.probabilities.max(axis=1).astype(np.float32)
-        sets = [" ".join(classes[n] for n in np.flatnonzero(row)) for row in found.sets]
+        sets = [";".join(classes[n] for n in np.flatnonzero(row)) for row in found.sets]
         made = {name: pa.array(found.labels.tolist()), f"{name}_probability": pa.array(best)}
         made[f"{name}_set"] = pa.array(sets, type=pa.string())
     return made | {f"{name}_unfamiliar": pa.array(found.unfamiliar)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from functools import partial
 
 import streamlit as st
@@ -23,6 +25,8 @@ KIND = {"place": "A place", "image": "An image"}
 VIEW = {"both": "Landscape and exact spot", "smooth": "Kind of landscape", "sharp": "Exact spot"}
 TARGET = {"cells": "Places", "tiles": "Images"}
 SIGN = {"like": "Like", "unlike": "Unlike"}
+FIRST_DAY = date(1972, 1, 1)
+"""Before any civil satellite looked."""
 FORMATS = ["tif", "tiff", "npy", "npz", "png", "jpg", "jpeg"]
 UPLOAD_HELP = "GeoTIFF (12 or 13 Sentinel-2 bands, or red, green and blue), NPY, PNG or JPEG, up to 32 MB."
 UPLOAD_SENTINEL_HELP = "GeoTIFF or NPY with 12 or 13 Sentinel-2 bands, which this model needs, up to 32 MB."
@@ -34,6 +38,10 @@ VIEW_HELP = (
 TARGET_HELP = (
     "**Places** are hexagonal cells that cover all land, 45 km across, known to the model by their coordinates alone. "
     "**Images** are pictures of 237 km, known by what is seen in them."
+)
+TARGET_ADDED_HELP = (
+    "**Places** are hexagonal cells of land, known to the model by their coordinates alone. "
+    "**Images** are the pictures of the datasets that were added, known by what is seen in them."
 )
 WEIGHT_HELP = (
     "Each ingredient counts as much as it weighs; hits keep away from what is unliked. A hit's score is the weighted "
@@ -96,15 +104,18 @@ def _namesake() -> None:
         actions.on_place()
 
 
-def show(patch: Patch, *, blue_marble: bool) -> None:
-    """The image that is asked with; ``blue_marble`` is what the model sees."""
+def show(patch: Patch, *, blue_marble: bool) -> Patch:
+    """The image that is asked with, of the size that was typed; ``blue_marble`` is what the model sees."""
+    gsd_m = st.session_state["gsd_m"] if uploaded() else None
+    sized = replace(patch, gsd_m=float(gsd_m)) if gsd_m else patch
     picture, words = st.columns([1, 2.4], vertical_alignment="center", gap="small")
     picture.image(picture_of(patch), width=72)
-    words.caption(preview.caption(patch, blue_marble=blue_marble))
-    if uploaded() and (patch.gsd_m is None or st.session_state["gsd_m"]):
+    words.caption(preview.caption(sized, blue_marble=blue_marble))
+    if uploaded() and (patch.gsd_m is None or gsd_m):
         st.number_input(
             "Metres a pixel", 0.01, 100_000.0, key="gsd_m", placeholder=f"{GSD_M:g}", help="This image does not say."
         )
+    return sized
 
 
 def ingredients(asked: Asked, *, has_base: bool, blue_marble: bool) -> None:
@@ -188,8 +199,8 @@ def _adding(*, full: bool, blue_marble: bool) -> None:
     st.caption("Or set what a click on the map does, below it; draw an area; or choose a hit.")
 
 
-def how(asked: Asked, *, blue_marble: bool) -> None:
-    """Ask for the options. Ways to compare and images to search are there if ``blue_marble`` is what the model sees."""
+def how(asked: Asked, *, blue_marble: bool, tiles: bool) -> None:
+    """Ask for the options. There are ways to compare if the model sees the Blue Marble, and images if there are any."""
     kind = asked.query.kind
     if blue_marble:
         st.selectbox("Compare", list(VIEW), format_func=VIEW.__getitem__, key=f"view_{kind}", help=VIEW_HELP)
@@ -204,9 +215,10 @@ def how(asked: Asked, *, blue_marble: bool) -> None:
     with st.expander("Filters", icon=":material/filter_alt:"):
         _filters(asked)
     with st.expander("Options", icon=":material/tune:"):
-        if blue_marble or asked.query.target == "tiles":  # a link may ask for them all the same
+        if tiles or asked.query.target == "tiles":  # a link may ask for them all the same
+            help_ = TARGET_HELP if blue_marble else TARGET_ADDED_HELP
             st.segmented_control(
-                "Search among", TARGET, format_func=TARGET.__getitem__, key="target", help=TARGET_HELP, required=True
+                "Search among", TARGET, format_func=TARGET.__getitem__, key="target", help=help_, required=True
             )
         st.slider("How many", 1, K_MAX, key="k")
         st.number_input(
@@ -270,8 +282,8 @@ def _filters(asked: Asked) -> None:
         st.error(problem)
     if asked.query.target == "tiles":
         first, last = st.columns(2, gap="small")
-        first.date_input("Taken from", value=None, key="after")
-        last.date_input("before", value=None, key="before")
+        first.date_input("Taken from", value=None, min_value=FIRST_DAY, key="after")
+        last.date_input("before", value=None, min_value=FIRST_DAY, key="before")
         st.number_input(
             "Cloud at most (%)",
             0.0,

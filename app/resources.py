@@ -34,6 +34,8 @@ and the browser is still fetching the map's files.
 """
 OPEN_INDEXES = 2
 """Indexes that stay open at once; whoever switches back and forth between two waits for neither."""
+OPEN_PREDICTORS = 24
+"""Predictors that stay in memory."""
 PREDICTED = ("temperature", "precipitation")
 """Variables that are told beside hits, once their heads are there."""
 
@@ -51,7 +53,7 @@ class Ready:
 
 _lock = threading.RLock()
 _kept: OrderedDict[str, Ready] = OrderedDict()
-_predictors: dict[tuple[str, str], Predictor] = {}
+_predictors: OrderedDict[tuple[str, str], tuple[int, Predictor]] = OrderedDict()
 _fitting = threading.Lock()
 _trouble: dict[str, str] = {}
 
@@ -94,16 +96,36 @@ def standing(path: Path | None = None) -> Standing:
     return "there" if path.is_dir() and any(child.is_dir() for child in path.iterdir()) else "none"
 
 
-def has_tiles(path: Path | None = None) -> bool:
-    """Whether the index holds tiles, that is, whether its model sees the Blue Marble. True where it cannot be told.
+def sees_blue_marble(path: Path | None = None) -> bool:
+    """Whether the model of an index sees the Blue Marble. True where it cannot be told.
 
     The built-in model does. A SatCLIP pair sees Sentinel-2 alone, and compares in one way only.
     """
-    path = path or default_index_path()
+    manifest = _manifest(path or default_index_path())
+    return manifest is None or manifest.parameters.get("tile_footprint_km") is not None
+
+
+def has_tiles(path: Path | None = None) -> bool:
+    """Whether an index holds tiles. True where it cannot be told."""
+    manifest = _manifest(path or default_index_path())
+    return manifest is None or manifest.counts["tiles"] > 0
+
+
+def is_ours(name: str | None) -> bool:
+    """Whether an index is the embedded one, made by the built-in model or unreadable: :func:`build` makes it again."""
+    from model.hub import embedded_names
+
+    if name is not None:
+        return False
+    manifest = _manifest(default_index_path())
+    return manifest is None or manifest.checkpoint.get("name") in embedded_names()
+
+
+def _manifest(path: Path) -> Manifest | None:
     try:
-        return Manifest.read(current_snapshot(path), index=path).counts["tiles"] > 0
+        return Manifest.read(current_snapshot(path), index=path)
     except (SamewhereError, OSError):
-        return True
+        return None
 
 
 def ready_now(index: str | None = None) -> Ready | None:
@@ -123,7 +145,7 @@ def get_ready(index: str | None = None) -> Ready:
     with _lock:
         if name not in _kept:
             ready = _open(name, index_path(index))
-            for old in [kept for kept in _kept if kept.split(" ")[0] == name.split(" ")[0]]:
+            for old in [kept for kept in _kept if kept.rsplit(" ", 1)[0] == name.rsplit(" ", 1)[0]]:
                 del _kept[old]  # an older snapshot of the same index
             while len(_kept) >= OPEN_INDEXES:
                 _kept.popitem(last=False)
@@ -152,21 +174,41 @@ def predictor(ready: Ready, variable: str, *, progress: Callable[[float, str], N
 
     key = (ready.index.manifest.checkpoint["fingerprint"], variable)
     with _fitting:
-        if key not in _predictors:
-            _predictors[key] = load_predictor(variable, ready.index.encoder, progress=progress)  # type: ignore[arg-type]
+        if key not in _predictors or _predictors[key][0] != _written(*key):
+            found = load_predictor(variable, ready.index.encoder, progress=progress)  # type: ignore[arg-type]
+            _predictors[key] = _written(*key), found
+            while len(_predictors) > OPEN_PREDICTORS:
+                _predictors.popitem(last=False)
             _settle()
-        return _predictors[key]
+        _predictors.move_to_end(key)
+        return _predictors[key][1]
+
+
+def _written(fingerprint: str, variable: str) -> int:
+    """When a variable's head was written, in nanoseconds; 0 where there is none yet."""
+    from model.head_file import heads_path
+
+    try:
+        return (heads_path(fingerprint) / f"{variable}.safetensors").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def predictors_now(ready: Ready) -> list[Predictor]:
     """The predictors of :data:`PREDICTED` that are loaded already."""
     fingerprint = ready.index.manifest.checkpoint["fingerprint"]
-    return [found for name in PREDICTED if (found := _predictors.get((fingerprint, name))) is not None]
+    return [found[1] for name in PREDICTED if (found := _predictors.get((fingerprint, name))) is not None]
 
 
 def forget_predictor(ready: Ready, variable: str) -> None:
     """Let a predictor go, because its head was fitted again."""
     _predictors.pop((ready.index.manifest.checkpoint["fingerprint"], variable), None)
+
+
+def made_at(ready: Ready, variable: str) -> int:
+    """Which head a variable's open predictor has: a number that another one does not have."""
+    kept = _predictors.get((ready.index.manifest.checkpoint["fingerprint"], variable))
+    return kept[0] if kept else 0
 
 
 def prepare_predictors(ready: Ready) -> None:
@@ -196,9 +238,12 @@ def build(report: Callable[[Progress], None], *, anew: bool = False) -> None:
         SamewhereError: another build is running, the disk refuses, or the checkpoint cannot be loaded.
     """
     from indexer.build import build_index
+    from indexer.sources import BLUE_MARBLE
     from model import load  # torch, about two seconds
 
-    build_index(default_index_path(), pair=load(), progress=report, force=anew)
+    standing = _manifest(default_index_path())  # its datasets' tiles are made again, too
+    sources = standing.parameters.get("sources") if standing is not None else None
+    build_index(default_index_path(), pair=load(), progress=report, sources=sources or (BLUE_MARBLE,), force=anew)
     forget()
 
 

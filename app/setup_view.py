@@ -77,11 +77,23 @@ def build(*, resumed: bool = False, anew: bool = False) -> None:
     st.rerun()
 
 
-def offer_rebuild(error: SamewhereError) -> None:
-    """Say what is wrong with the index, and offer to build it again."""
+def offer_remedy(error: SamewhereError, index: str | None) -> None:
+    """Say what is wrong with an index, and offer to build it again where it is one that the page itself built.
+
+    Args:
+        error: what is wrong.
+        index: name of the index; None for the embedded one.
+    """
     st.error(str(error))
-    st.button("Build the index again", type="primary", icon=":material/refresh:", on_click=_ask_rebuild)
+    if resources.is_ours(index):
+        st.button("Build the index again", type="primary", icon=":material/refresh:", on_click=_ask_rebuild)
+    else:
+        st.button("Try again", type="primary", icon=":material/refresh:", on_click=_forget_trouble)
 
 
 def _ask_rebuild() -> None:
     st.session_state["rebuild"] = True
+
+
+def _forget_trouble() -> None:
+    st.session_state.pop("trouble", None)

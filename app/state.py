@@ -7,7 +7,8 @@ happens on clicks and votes is :mod:`app.actions`'.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -26,6 +27,9 @@ WIDGETS = (
     *(f"{part}_{kind}" for part in ("view", "min_km") for kind in MIN_KM),
 )
 """Keys of widgets whose values outlive a run that does not draw them."""
+
+NO_NUMBER = re.compile(r"\s*[+-]?(nan|inf(inity)?)\b", re.IGNORECASE)
+"""What reads as a number but is none; Nantes and Infanta are places."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ def from_url() -> None:
     if params == st.session_state.get("written") or (came_back and not params and "written" in st.session_state):
         return
     parsed = read_query(params, samples=SAMPLES, countries=atlas.countries(), layers=layers())
+    if not params:  # another page may have chosen an index
+        parsed = replace(parsed, query=replace(parsed.query, index=st.session_state.get("index")))
     fill(parsed.query)
     st.session_state["complaints"] = parsed.complaints
     st.session_state["complained_of"] = write_query(parsed.query)
@@ -106,6 +112,8 @@ def fill(query: PageQuery) -> None:
         "index",
     ):
         state[name] = getattr(query, name)
+    if query.sample and uploaded():  # a file that stays in its uploader would win over the sample
+        state["uploader"] = state.get("uploader", 0) + 1
     state["drawn"] = ()
     state["hit"] = state["link_hit"] = query.hit
 
@@ -182,7 +190,7 @@ def find_place(text: str) -> tuple[tuple[float, float], str]:
         CoordinateError: coordinates that are none.
         QueryError: no place of that name is known.
     """
-    if any(character.isdigit() for character in text) or text.lower().startswith(("nan", "inf")):
+    if any(character.isdigit() for character in text) or NO_NUMBER.match(text):
         return parse_place(text), ""
     place = gazetteer.find(text)
     return (round(place.lon, 3), round(place.lat, 3)), place.title

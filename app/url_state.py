@@ -199,7 +199,7 @@ def read_query(
         area=take("area", read_area, ()),
         after=take("after", _day, None),
         before=take("before", _day, None),
-        cloud=take("cloud", lambda text: float(_whole(text, 0, 100)), None),
+        cloud=take("cloud", _share, None),
         scale=take("scale", lambda text: _one_of(text, get_args(Scale)), "score"),
         index=take("index", index_name, None),
     )
@@ -333,6 +333,17 @@ def _whole(text: str, least: int, most: int) -> int:
     if not math.isfinite(value) or value != int(value) or not least <= value <= most:
         raise ValueError(kind)
     return int(value)
+
+
+def _share(text: str) -> float:
+    kind = "a share from 0 to 100"
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(kind) from None
+    if not 0 <= value <= 100:
+        raise ValueError(kind)
+    return value
 
 
 def _one_of(text: str, allowed: tuple[Any, ...]) -> Any:

@@ -52,7 +52,7 @@ def run_one(name: str, out: Path, words: list[str]) -> tuple[str, float]:
     Returns:
         What went wrong, or "", and the seconds it took.
     """
-    begun = time.perf_counter()
+    made, begun = describe(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
         quick = "--quick" in words
@@ -64,8 +64,7 @@ def run_one(name: str, out: Path, words: list[str]) -> tuple[str, float]:
             return f"{name} failed with exit code {done.returncode}: {said or 'it said nothing'}", took
         result = json.loads(file.read_bytes())
     command_line = " ".join(["python -m benchmarks", name, *words])
-    made = describe() | {"took_s": took}
-    kept = {"name": name, "command": command_line, "quick": quick, "made": made} | result
+    kept = {"name": name, "command": command_line, "quick": quick, "made": made | {"took_s": took}} | result
     write_json(out / f"{name}.json", kept)
     print(f"\n## {name} ({took:.0f} s)\n\n{as_page(json.loads((out / f'{name}.json').read_bytes()))}", flush=True)
     return "", took

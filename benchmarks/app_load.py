@@ -75,7 +75,7 @@ class Session:
     def __init__(self, number: int, visitor: Visitor, tally: Tally, file: bytes) -> None:
         self.visitor, self.tally, self.file = visitor, tally, file
         self.rng = np.random.default_rng(1000 + number)
-        # The last digit of the hundreds of a degree says whose place it is, up to a thousand sessions.
+        # The thousandths of a degree say whose place it is, up to a thousand sessions.
         self.mark = number
         self.kinds: dict[str, tuple[float, Callable[[], Awaitable[float]]]] = {
             "place, clicked": (5, self.click),

@@ -154,8 +154,8 @@ def print_index(tiles: float, fleet: Fleet, costs: dict[str, float], dollars: fl
         each = partition_seconds(rows, costs)
         found = simulate(shard_seconds(count, each, fleet, np.random.default_rng(1)), fleet)
         paid = (found.useful_h + found.lost_h) * dollars
-        hours = f"{each / HOUR_S:,.1f} | {found.hours:,.1f}"
-        print(f"| {rows:,.0f} | {count:,} | {list_count(int(rows)):,} | {hours} | {paid:,.0f} |")
+        hours = f"{each / HOUR_S:,.2f} | {found.hours:,.2f}"
+        print(f"| {rows:,.0f} | {count:,} | {list_count(int(rows)):,} | {hours} | {paid:,.2f} |")
 
 
 def print_bytes(tiles: float, costs: dict[str, float], month: float) -> None:

@@ -12,9 +12,6 @@ their own; DuckDB's is in memory.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.hnsw import PEERS, Graph, least_ef
 from benchmarks.snapshots import embeddings, scratch, vector_index
-from benchmarks.timing import Result, Row, find_peer, in_turns, main, resident, timed_row
+from benchmarks.timing import Result, Row, find_peer, give_back, in_turns, main, resident, timed_row
 from data.cores import cores
 from indexer.ann import AnnIndex
 from indexer.ann_build import build_ann, compare, sample_queries
@@ -120,10 +117,8 @@ def ask_lancedb(table: Any, queries: Queries, probes: int = 0, refine: int = 0) 
 
 
 def kept() -> int:
-    """Bytes of memory in use, what was freed given back to the system first: else a second structure seems free."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
+    """Bytes of memory in use."""
+    give_back()
     return resident("RssAnon")
 
 

@@ -82,7 +82,7 @@ def run(steps: int = 30) -> Result:
             train=ResumableLoader(data, batches),
             callbacks=(clock,),
         )
-    waiting, step, drawn = sum(clock.waiting[WARM_UP:]), sum(clock.step[WARM_UP:]), sum(views[WARM_UP:])
+    waiting, step, drawn = sum(clock.waiting[WARM_UP - 1 :]), sum(clock.step[WARM_UP:]), sum(views[WARM_UP:])
     parts = {"waiting": waiting, "views": drawn, "networks": step - drawn, "whole": waiting + step}
     part = f"{counted} steps of {config.batch}"
     rows = [

@@ -165,7 +165,7 @@ def koppen(lonlat: ArrayLike) -> Strings:
 
 
 def koppen_classes() -> tuple[str, ...]:
-    """The thirty Köppen–Geiger codes, in the order of the map's numbers."""
+    """The thirty-one Köppen–Geiger codes, in the order of the map's numbers."""
     return tuple(_koppen_legend().values())
 
 

@@ -17,6 +17,8 @@ VISIBLE_BANDS = ("B04", "B03", "B02")
 DISPLAY_BANDS = ("R", "G", "B")
 """Display colours, 0…1, with the tone curve of the Blue Marble; not reflectance."""
 QUANTIFICATION = 10_000.0
+LARGEST_REFLECTANCE = 2.0
+"""Fresh snow and sun glint reach about 1.6; digital numbers of anything but deep water lie in the hundreds."""
 """Digital numbers a unit of reflectance."""
 BASELINE_0400_OFFSET = 1000.0
 GSD_M = 10.0

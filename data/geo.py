@@ -7,6 +7,7 @@ instead of guessing what was meant. "Kilometres" are great-circle kilometres on 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from reprlib import repr as short
 from typing import Any
@@ -21,6 +22,7 @@ Floats = NDArray[np.float64]
 Cells = NDArray[np.uint64]
 
 EARTH_RADIUS_KM = 6371.0088
+METRES_PER_DEGREE = 1000 * math.radians(EARTH_RADIUS_KM)
 """Mean Earth radius R1 (Moritz 2000, Geodetic Reference System 1980)."""
 
 
@@ -129,7 +131,10 @@ def local_grid(lonlat: ArrayLike, *, size_px: int, footprint_km: ArrayLike) -> F
 
 @dataclass(frozen=True)
 class BBox:
-    """A bounding box in degrees; ``west > east`` crosses the antimeridian."""
+    """A bounding box in degrees; ``west > east`` crosses the antimeridian.
+
+    Longitudes up to 360 are taken and kept as -180…180, so 170 to 190 becomes 170 to -170.
+    """
 
     west: float
     south: float
@@ -145,6 +150,9 @@ class BBox:
                 "The order is west,south,east,north."
             )
         validate_lonlat(corners, where="bounding box (west,south and east,north)")
+        whole = self.east - self.west >= 360
+        for name, lon, end in (("west", self.west, -180.0), ("east", self.east, 180.0)):
+            object.__setattr__(self, name, end if whole else lon - 360 if lon > 180 else lon)
 
     @classmethod
     def parse(cls, text: str) -> BBox:
@@ -180,6 +188,11 @@ def parse_place(text: str) -> tuple[float, float]:
         ) from error
     point = validate_lonlat((lon, lat), where="place")[0]
     return float(point[0]), float(point[1])
+
+
+def edge_km(cell: int) -> float:
+    """Mean edge of the H3 cells of a cell's resolution, in kilometres."""
+    return float(h3.average_hexagon_edge_length(h3.get_resolution(int(cell)), unit="km"))
 
 
 def cell_of(lonlat: ArrayLike, resolution: int) -> Cells:

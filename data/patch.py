@@ -31,13 +31,14 @@ from data.bands import (
     BASELINE_0400_OFFSET,
     DISPLAY_BANDS,
     L1C_BANDS,
+    LARGEST_REFLECTANCE,
     QUANTIFICATION,
     VISIBLE_BANDS,
     bands_by_count,
     canonical,
 )
 from data.errors import CoordinateError, PatchError
-from data.geo import validate_lonlat
+from data.geo import great_circle_km, validate_lonlat
 from data.npy import read_array, read_header
 from data.outline import outline_of
 
@@ -69,7 +70,8 @@ _BROKEN_PICTURE = (
     Image.DecompressionBombError,
 )
 """What Pillow was seen to leave with, or could by its source, where a picture is damaged."""
-METRES_PER_DEGREE = 111_195.0
+TRUE_SCALE = 0.01
+"""A projection whose unit differs from the ground's by less is believed: UTM's by 0.1 %; Mercator's is not."""
 
 WANTED = (
     "Expected a 12- or 13-band Sentinel-2 stack, three visible bands (red, green, blue), "
@@ -143,8 +145,8 @@ def read_patch(
 ) -> Patch:
     """Read one patch.
 
-    Sixteen-bit integers are Sentinel-2 digital numbers (reflectance × 10,000); floats up to 2 are reflectance;
-    eight-bit images, PNG and JPEG are display colours.
+    Sixteen-bit integers are Sentinel-2 digital numbers (reflectance × 10,000), as are floats whose median lies above 2;
+    other floats are reflectance; eight-bit images, PNG and JPEG are display colours.
 
     Args:
         source: a path, the file's bytes, or an open binary file.
@@ -298,9 +300,20 @@ def _georeference(dataset: Any) -> dict[str, Any]:
         centre, corners = outline_of(dataset.crs, dataset.transform, dataset.width, dataset.height)
     except CoordinateError:
         return {}
-    pixel = math.hypot(dataset.transform.b, dataset.transform.e)  # of a raster that is turned, too
-    metres = pixel * (METRES_PER_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1])
-    return {"lonlat": centre, "gsd_m": float(metres), "footprint": corners}
+    return {"lonlat": centre, "gsd_m": _metres_a_pixel(dataset, corners), "footprint": corners}
+
+
+def _metres_a_pixel(dataset: Any, corners: NDArray[np.float64]) -> float:
+    """On the ground, the mean of both sides; or what the projection's own unit says, where that is true there."""
+    ends = np.roll(corners, -1, axis=0)
+    width, height = great_circle_km(corners, ends)[:2] * 1000 / (dataset.width, dataset.height)
+    ground = math.sqrt(width * height)
+    if dataset.crs.is_projected:
+        pixel = math.hypot(dataset.transform.b, dataset.transform.e)  # of a raster that is turned, too
+        stated = float(pixel * dataset.crs.linear_units_factor[1])
+        if abs(stated / ground - 1) < TRUE_SCALE:
+            return stated
+    return float(ground)
 
 
 def _time(tags: dict[str, str]) -> datetime | None:
@@ -426,11 +439,17 @@ def _scale(values: Any, bands: tuple[str, ...], offset: float | None) -> NDArray
         return np.asarray(pixels / 255 if raw.dtype == np.uint8 or np.nanmax(pixels, initial=0) > 2 else pixels)
     if raw.dtype == np.uint8:
         return np.asarray(pixels / 255)
-    if raw.dtype.kind == "f" and not np.nanmax(pixels, initial=0) > 2:
+    if raw.dtype.kind == "f" and not typical(pixels) > LARGEST_REFLECTANCE:
         return np.asarray(pixels)
     pixels -= guess_offset(pixels) if offset is None else offset
     pixels /= QUANTIFICATION
     return pixels
+
+
+def typical(values: NDArray[Any]) -> float:
+    """The median of what is neither nodata nor zero: a few saturated pixels say nothing of the others' unit."""
+    seen = values[np.isfinite(values) & (values != 0)]
+    return float(np.median(seen)) if seen.size else 0.0
 
 
 def guess_offset(digital_numbers: NDArray[np.float32]) -> float:

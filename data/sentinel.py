@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.bands import GSD_M, L1C_BANDS, L2A_BANDS, canonical
+from data.bands import GSD_M, L1C_BANDS, L2A_BANDS, LARGEST_REFLECTANCE, canonical
 from data.errors import PatchError
-from data.patch import Patch
+from data.patch import Patch, typical
 
 CIRRUS = L1C_BANDS.index("B10")
-LARGEST_REFLECTANCE = 2.0
-"""Fresh snow and sun glint reach about 1.6; digital numbers of anything but deep water lie in the hundreds."""
 
 
 def sentinel_stack(patch: Patch, size_px: int) -> NDArray[np.float32]:
@@ -86,8 +84,7 @@ def check_reflectance(values: NDArray[Any], name: str) -> None:
     Raises:
         PatchError: says what was seen, and how to convert.
     """
-    seen = values[np.isfinite(values) & (values != 0)]
-    median = float(np.median(seen)) if seen.size else 0.0
+    median = typical(values)
     if values.dtype.kind in "ui" or median > LARGEST_REFLECTANCE:
         raise PatchError(
             f"{name}: the values are digital numbers, not reflectance (type {values.dtype}, median {median:,.0f}). "

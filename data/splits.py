@@ -65,8 +65,8 @@ def make_split(n_train: int, *, hold_out_blocks: bool, seed: int = SEED) -> Spli
 
     Args:
         n_train: training centres wanted; beyond about 170,000 more are drawn, the held-out sets stay what they are.
-        hold_out_blocks: keep a tenth of the 10° blocks, and a margin of one footprint around their places, out of
-            ``train``.
+        hold_out_blocks: keep a tenth of the 10° blocks out of ``train``, and a margin of √2 footprints around their
+            places, so that no two footprints overlap.
         seed: of every draw here.
     """
     rng = np.random.default_rng(seed)

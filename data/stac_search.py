@@ -20,8 +20,7 @@ import shapely
 from shapely.geometry import shape
 
 from data.errors import SourceError
-from data.geo import BBox, Cells, Floats, cell_lonlat, cell_of, wrap_lon
-from data.patch import METRES_PER_DEGREE
+from data.geo import METRES_PER_DEGREE, BBox, Cells, Floats, cell_lonlat, cell_of, wrap_lon
 from data.radiometry import offset_of_baseline
 from data.stac_cogs import reason_of
 from data.stac_presets import ASSET_KEYS, Network

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -157,13 +158,13 @@ def take_sample(points: Points, target: str, *, kind: str | None = None, feature
     if features:
         extra = np.stack([points.numbers(name) for name in features], axis=1)
     notes = []
-    usable = there & ~np.isnan(extra).any(axis=1)
+    usable = there & np.isfinite(extra).all(axis=1)
     if not usable.all():
         first = int(np.argmin(usable))
-        gap = target if not there[first] else features[int(np.argmax(np.isnan(extra[first])))]
+        gap = target if not there[first] else features[int(np.argmin(np.isfinite(extra[first])))]
         notes.append(
-            f"{int((~usable).sum()):,} row(s) with an empty {gap!r} or the like were left out, the first is row "
-            f"{first + 1}."
+            f"{int((~usable).sum()):,} row(s) with an empty or infinite {gap!r} or the like were left out, the first "
+            f"is row {first + 1}."
         )
     rows = np.flatnonzero(usable)
     lonlat, values, extra = points.lonlat[rows], values[rows], extra[rows]
@@ -328,12 +329,19 @@ def _number(value: Any) -> float | None:
         return None
 
 
+def _text(value: float) -> str:
+    """A number as a class's name."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.0f}" if value.is_integer() else repr(value)
+
+
 def _texts(column: pa.ChunkedArray, where: str) -> NDArray[np.str_]:
     """A column as classes: text, '' where it is empty; whole numbers without a point."""
     kind = column.type
     if pa.types.is_floating(kind):
         values = column.to_numpy()
-        return np.array(["" if np.isnan(v) else f"{v:g}" for v in values.astype(np.float64).tolist()], dtype=np.str_)
+        return np.array([_text(value) for value in values.astype(np.float64).tolist()], dtype=np.str_)
     texts = ["" if v is None else str(v).strip() for v in column.to_pylist()]
     if max(map(len, texts), default=0) > LONGEST_CLASS:
         row = next(number for number, text in enumerate(texts, 1) if len(text) > LONGEST_CLASS)

@@ -54,8 +54,11 @@ def check_method(method: str) -> str:
 
 
 def list_count(count: int) -> int:
-    """Lists for N rows: the power of two next to 2·√N, so that looking up centres and reading a list cost alike."""
-    return 1 << round(math.log2(max(1.0, 2 * math.sqrt(count))))
+    """Lists for N rows: the power of two next to 2·√N, so that looking up centres and reading a list cost alike.
+
+    Never more than there are rows.
+    """
+    return min(1 << round(math.log2(max(1.0, 2 * math.sqrt(count)))), max(1, count))
 
 
 class AnnIndex:

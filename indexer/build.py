@@ -129,11 +129,12 @@ def add_sources(
         SourceError: there is no such dataset.
     """
     index = Path(path)
-    manifest = Manifest.read(current_snapshot(index, name), index=index)
-    manifest.check_checkpoint(pair.name, pair.fingerprint, index=index)
-    standing = _parameters(manifest)
-    parameters = dataclasses.replace(standing, sources=tuple(dict.fromkeys([*standing.sources, *sources])))
+    current_snapshot(index, name)  # there is one
     with at_work(index, "Adding to the index at"):
+        manifest = Manifest.read(current_snapshot(index, name), index=index)
+        manifest.check_checkpoint(pair.name, pair.fingerprint, index=index)
+        standing = _parameters(manifest)
+        parameters = dataclasses.replace(standing, sources=tuple(dict.fromkeys([*standing.sources, *sources])))
         return _run(index, pair, parameters, engine or Inline(pair), progress, name=name, force=False)
 
 
@@ -166,6 +167,8 @@ def resume_job(
             f"is {encoders.fingerprint[:12]} by now. Run the build again to begin anew."
         )
     with at_work(index, "Building the index at"):
+        if Job.read(index) != job:
+            raise IndexStoreError(f"The job of {index} was replaced by another one meanwhile. Resume it again.")
         return _run(
             index,
             encoders,
@@ -191,13 +194,12 @@ def _run(
     sources = open_sources(parameters)
     wanted = [(source.kind, source.name, source.wanted()) for source in sources]
     plan = plan_digest([(name, rows) for _, name, rows in wanted])
-    base = None if force else _standing(index, pair, name)
+    base, standing, same = None if force else _standing(index, pair, name), None, False
     if base is not None:
         standing = Manifest.read(base, index=index)
-        if standing.plan == plan and _parameters(standing) == parameters:
-            shutil.rmtree(index / BUILDING, ignore_errors=True)  # of a job that was ended just before it cleaned up
-            sweep(index)
-            return standing
+        same = standing.plan == plan and _parameters(standing) == parameters
+        if same and not standing.failed:
+            return _nothing_new(index, standing)
     if not any(len(rows.ids) for _, _, rows in wanted):
         raise IndexStoreError("No land cell and no tile lies in that area, so there is nothing to build. Widen it.")
     inputs, shards = _divide(base, wanted)
@@ -224,6 +226,8 @@ def _run(
             (index / PAUSE).unlink(missing_ok=True)
             raise JobPaused(f"The job of {index} is paused. `samewhere index resume` goes on from here.")
     report(clock.progress("finish"))
+    if standing is not None and same and sorted(ledger.failures(shards)) == sorted(map(tuple, standing.failed)):
+        return _nothing_new(index, standing)  # what failed was tried again, and failed again
     for shard in shards:
         inputs[shard.kind].append(Input(work / SHARDS / shard.file_name))
     manifest = commit(
@@ -242,6 +246,13 @@ def _run(
     return manifest
 
 
+def _nothing_new(index: Path, standing: Manifest) -> Manifest:
+    """Leave what stands, without the leavings of a job that was ended just before it cleaned up."""
+    shutil.rmtree(index / BUILDING, ignore_errors=True)
+    sweep(index)
+    return standing
+
+
 def _reporter(work: Path, ledger: Ledger, progress: Report | None) -> Report:
     """Tells whoever started the job, and writes it down for everybody else."""
 
@@ -258,6 +269,7 @@ def _divide(base: Path | None, wanted: Sequence[tuple[str, str, Wanted]]) -> tup
     inputs: dict[str, list[Input]] = {kind: [] for kind in KINDS}
     shards: list[Shard] = []
     kept: dict[str, Any] = {}
+    names = {source for _, source, _ in wanted}
     tables: dict[str, Any] = {}
     if base is not None:
         tables = {kind: read_light(base / f"{kind}.arrow") for kind in KINDS}
@@ -267,8 +279,12 @@ def _divide(base: Path | None, wanted: Sequence[tuple[str, str, Wanted]]) -> tup
         if base is not None and len(tables[kind]):
             table = tables[kind]
             ids = table["id"].to_numpy()
-            contents = table["content"].to_pylist() if kind == "tiles" else [""] * len(table)
-            row_of = {pair: row for row, pair in enumerate(zip(ids.tolist(), contents, strict=True))}
+            contents, origins = [""] * len(table), [source] * len(table)
+            if kind == "tiles":
+                contents, origins = table["content"].to_pylist(), table["source"].to_pylist()
+            # A patch that two datasets hold stays that of the first, as long as that one is wanted.
+            standing = enumerate(zip(ids.tolist(), contents, origins, strict=True))
+            row_of = {(id_, content): row for row, (id_, content, origin) in standing if origin in names}
             found = [row_of.get(pair, -1) for pair in zip(rows.ids.tolist(), rows.content.tolist(), strict=True)]
             rows_there = np.array(found, dtype=np.int64)
             new = rows_there < 0

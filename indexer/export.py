@@ -88,8 +88,9 @@ def export_rows(
         raise QueryError(f"An index holds {' and '.join(KINDS)}, no {kind!r}.")
     if geometry == "cell" and kind != "cells":
         raise QueryError("Only cells have an outline of their own; export tiles as points.")
-    if out.is_dir() or (out.exists() and not force):
-        raise QueryError(f"{out} exists already. Choose another name, or give --force to replace it.")
+    for file in [out, _ids_of(out)] if chosen == "npy" else [out]:
+        if file.is_dir() or (file.exists() and not force):
+            raise QueryError(f"{file} exists already. Choose another name, or give --force to replace it.")
     if not out.parent.is_dir():
         raise QueryError(f"{out.parent} is no directory; make it, or write elsewhere.")
     try:
@@ -190,7 +191,8 @@ def _geoparquet(job: _Job) -> None:
             values = vectors_of(table)
             offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32) * values.shape[1])
             lists = pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1)), type=vectors.type)
-            arrays: dict[str, Any] = {name: _open(table)[name] for name in light}
+            opened = _open(table)
+            arrays: dict[str, Any] = {name: opened[name] for name in light}
             arrays["bbox"] = pa.array(shape_boxes(shapes), type=BBOX)
             arrays["geometry"] = pa.array(shapely.to_wkb(shapes), type=pa.binary())
             arrays["embedding"] = lists
@@ -244,17 +246,23 @@ def _csv(job: _Job) -> None:
         writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow(names)
         for table in _pieces(job, names):
-            columns = [_open(table)[name].to_pylist() for name in names]
+            opened = _open(table)
+            columns = [opened[name].to_pylist() for name in names]
             writer.writerows([_plain(value) for value in row] for row in zip(*columns, strict=True))
         text.flush()
         text.detach()
+
+
+def _ids_of(out: Path) -> Path:
+    """The file of ids beside one of vectors."""
+    return out.with_name(f"{out.stem}.ids.txt")
 
 
 def _npy(job: _Job) -> None:
     """Vectors and ids, row by row; the vectors appear last, so where they are, their ids are."""
     dim = job.source.schema_arrow.field("embedding").type.list_size
     header = {"descr": "<f4", "fortran_order": False, "shape": (job.rows.count, dim)}
-    with durable(job.out) as vectors, durable(job.out.with_name(f"{job.out.stem}.ids.txt")) as ids:
+    with durable(job.out) as vectors, durable(_ids_of(job.out)) as ids:
         np.lib.format.write_array_header_1_0(vectors, header)
         for table in _pieces(job, ["id", "embedding"]):
             vectors.write(vectors_of(table).astype("<f4").tobytes())

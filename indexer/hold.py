@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 try:
@@ -32,9 +33,11 @@ class Hold:
         if fcntl is not None:
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 self.release()
                 raise
+            except OSError:  # a file system without locks: what is open there is not held
+                pass
 
     def release(self) -> None:
         """Let go; a second time does nothing."""
@@ -46,17 +49,24 @@ class Hold:
         self.release()
 
 
-def is_held(directory: Path) -> bool:
-    """Whether any reader has hold of a snapshot. One without a manifest is no snapshot, and held by nobody."""
+@contextlib.contextmanager
+def unheld(directory: Path) -> Iterator[bool]:
+    """Whether no reader has hold of a snapshot, and within the block none can take it.
+
+    One without a manifest is no snapshot, and held by nobody.
+    """
     if fcntl is None:
-        return False
+        yield True
+        return
     try:
         handle = os.open(directory / FILE, os.O_RDONLY)
     except OSError:
-        return False
+        yield True
+        return
     with contextlib.closing(os.fdopen(handle, "rb")):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return True
-    return False
+            yield False
+            return
+        yield True

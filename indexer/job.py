@@ -135,15 +135,13 @@ class Ledger:
         append_line(self._path, json.dumps(asdict(made)).encode())
 
     def is_made(self, shard: Shard) -> bool:
-        """Whether a shard's file stands and holds its rows; one that does not fit is made again."""
+        """Whether a shard's file stands and holds all its rows; one that does not, or lacks some, is made again."""
         entry = self.lines.get(shard.file_name)
         path = self._folder / shard.file_name
-        if entry is None or not path.is_file():
+        if entry is None or entry["failed"] or not path.is_file():
             return False
-        missing = {name for name, _ in entry["failed"]}
-        wanted = [name for name in shard.ids.tolist() if name not in missing]
         try:
-            return np.array_equal(read_ids(path).tolist(), wanted)
+            return np.array_equal(read_ids(path).tolist(), shard.ids.tolist())
         except (OSError, ValueError, KeyError):  # pyarrow's errors are ValueErrors
             return False
 

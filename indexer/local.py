@@ -18,11 +18,10 @@ from data.errors import IndexStoreError
 from indexer.ann import AnnIndex
 from indexer.encoder import Vectors
 from indexer.files import disk_errors
-from indexer.hold import Hold
 from indexer.light import LightColumns
 from indexer.planner import choose_plan
 from indexer.rows import KINDS, read_light
-from indexer.snapshot import Manifest, check_files, current_snapshot
+from indexer.snapshot import Manifest, check_files, take_hold
 from indexer.store import Found
 from indexer.vectors import VectorIndex
 from indexer.where import Where
@@ -42,7 +41,7 @@ class LocalStore(LightColumns):
         self._path = index
         self._reading = threading.Lock()
         with disk_errors(index, "Opening the index at"):
-            self.directory, self._hold = _take_hold(index, name)
+            self.directory, self._hold = take_hold(index, name)
             self.manifest = Manifest.read(self.directory, index=index)
             check_files(self.directory, self.manifest, index=index)
             dim = self.manifest.checkpoint["dim"]
@@ -115,20 +114,3 @@ class LocalStore(LightColumns):
     def describe(self) -> dict[str, Any]:
         """How each kind is searched."""
         return dict(self.manifest.search)
-
-
-def _take_hold(index: Path, name: str | None) -> tuple[Path, Hold]:
-    """The snapshot that the pointer names, held. Between the two a job may switch to another."""
-    for _ in range(8):
-        directory = current_snapshot(index, name)
-        try:
-            hold = Hold(directory)
-        except OSError:
-            if current_snapshot(index, name) == directory:
-                break
-            continue
-        if directory.is_dir():
-            return directory, hold
-        hold.release()
-    Manifest.read(directory, index=index)  # says what is wrong with it
-    raise IndexStoreError(f"{directory} is being removed. Open the index again.")

@@ -24,7 +24,7 @@ from indexer.job import JOB
 from indexer.merge import Input
 from indexer.rows import KINDS, read_light
 from indexer.select import RowFilter
-from indexer.snapshot import BUILDING, Manifest, current_snapshot, sweep
+from indexer.snapshot import BUILDING, Manifest, current_snapshot, pointer_of, sweep
 from indexer.where import Where
 
 
@@ -52,6 +52,7 @@ def remove_rows(
     if where.is_empty:
         raise QueryError("No filter was given, and everything would be removed. Say which rows, or delete the index.")
     index = Path(path)
+    current_snapshot(index, name)  # nothing is made where there is none
     with at_work(index, "Removing from the index at"):
         directory, manifest = _unchanged(index, name, force=force)
         inputs, gone = {}, 0
@@ -98,6 +99,7 @@ def compact(path: str | Path, *, method: str | None = None, name: str | None = N
         IndexStoreError: there is no index, a job on it is unfinished, or the method finds too few rows.
     """
     index = Path(path)
+    current_snapshot(index, name)  # nothing is made where there is none
     with at_work(index, "Compacting the index at"):
         directory, manifest = _unchanged(index, name, force=force)
         chosen = check_method(method) if method is not None else manifest.parameters.get("method", "auto")
@@ -201,7 +203,13 @@ def compare(first: str | Path, second: str | Path) -> dict[str, Difference]:
 
 
 def import_gallery(
-    path: str | Path, files: Sequence[Path], *, name: str | None, model: str, columns: Columns | None = None
+    path: str | Path,
+    files: Sequence[Path],
+    *,
+    name: str | None,
+    model: str,
+    columns: Columns | None = None,
+    force: bool = False,
 ) -> Manifest:
     """Make an index of another model's embeddings: tiles that can be asked with each other and with its vectors.
 
@@ -211,10 +219,11 @@ def import_gallery(
         name: under which the snapshot is kept beside others of the directory.
         model: name of the model; the tiles' source.
         columns: names of columns, where they are not the usual ones.
+        force: whether an index that was not imported from this model may be replaced.
 
     Raises:
         SourceError: a file cannot be used.
-        IndexStoreError: the disk refuses, or a job is running there.
+        IndexStoreError: the disk refuses, a job is running there, or another index would be replaced.
     """
     from indexer.gallery import write_gallery_shards
 
@@ -222,6 +231,13 @@ def import_gallery(
         work = index / BUILDING
         if (work / JOB).exists():
             raise IndexStoreError(f"A build of {index} is unfinished. Finish it with `samewhere index resume` first.")
+        if not force and (index / pointer_of(name)).exists():
+            there = Manifest.read(current_snapshot(index, name), index=index).checkpoint
+            if not there.get("imported") or there["name"] != model:
+                raise IndexStoreError(
+                    f"An index of {there['name']} stands at {index} and would be replaced. Choose another --path, keep "
+                    "this one beside it with --name, or replace it with --force."
+                )
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         shards, dim, fingerprint = write_gallery_shards(list(files), work, model, columns=columns)

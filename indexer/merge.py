@@ -53,10 +53,11 @@ def merge_rows(file: BinaryIO, inputs: Sequence[Input], layout: pa.Schema, *, ro
         if not sum(map(len, keys)):
             return 0
         all_ids, source_of = np.concatenate(ids), np.concatenate(origin)
-        order = sort_rows(np.concatenate(keys), all_ids)
-        doubled = np.r_[False, all_ids[order][1:] == all_ids[order][:-1]]  # lexsort is stable: the earlier input first
-        _forget(kept, source_of, np.sort(order[doubled]))
-        sequence = source_of[order[~doubled]]
+        doubled = np.ones(len(all_ids), dtype=bool)  # maybe with another key: a place may be given a metre apart
+        doubled[np.unique(all_ids, return_index=True)[1]] = False
+        _forget(kept, source_of, np.flatnonzero(doubled))
+        order = sort_rows(np.concatenate(keys)[~doubled], all_ids[~doubled])
+        sequence = source_of[~doubled][order]
         readers = [_Reader(source.path, mask, layout) for source, mask in zip(inputs, kept, strict=True)]
         starts = np.flatnonzero(np.r_[True, sequence[1:] != sequence[:-1]])
         ends = np.r_[starts[1:], len(sequence)]

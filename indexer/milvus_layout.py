@@ -110,7 +110,7 @@ def fields_of(layout: pa.Schema) -> dict[str, dict[str, Any]]:
     for column in layout:
         name, kind = column.name, column.type
         plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", name) and name not in ("row", VECTOR)
-        if not plain or len(fields) > MOST_FIELDS:
+        if not plain or (len(fields) > MOST_FIELDS and name != "thumbnail"):
             continue
         cell = kind == pa.uint64() and (name in ("id", "key") or name.startswith("parent_"))
         if cell or pa.types.is_timestamp(kind):

@@ -33,7 +33,7 @@ from indexer.milvus_layout import (
 )
 from indexer.object_store import sha256_of
 from indexer.rows import KINDS, vectors_of
-from indexer.snapshot import MANIFEST, Manifest, check_files, current_snapshot
+from indexer.snapshot import MANIFEST, Manifest, check_files, held_snapshot
 
 AT_ONCE = {"cells": 2000, "tiles": 500}
 """Rows a request; a tile's picture may have 64 kB, and a request at most 64 MB."""
@@ -63,33 +63,34 @@ def push(index: Path, address: str, *, name: str | None = None, progress: Sent |
         MissingDependencyError: the client is not installed.
     """
     place = Address.parse(address)
-    directory = current_snapshot(index, name)
-    with disk_errors(directory, "Reading"):
-        manifest = Manifest.read(directory, index=index)
-        check_files(directory, manifest, index=index)
-        for kind in KINDS:
-            for file in (f"{kind}.parquet", f"{kind}.arrow"):
-                if sha256(directory / file) != manifest.files[file]["sha256"]:
-                    raise IndexStoreError(
-                        f"{directory / file} is damaged and nothing was pushed. Run `samewhere index verify`."
-                    )
-    with disk_errors(place.file or directory, "Writing to"):
-        client = Milvus(place, make=True)
-    try:
-        known = pointers(client)
-        total, before = sum(manifest.counts.values()), 0
-        for kind in KINDS:
-            done = before
+    with held_snapshot(index, name) as directory:
+        with disk_errors(directory, "Reading"):
+            manifest = Manifest.read(directory, index=index)
+            check_files(directory, manifest, index=index)
+            for kind in KINDS:
+                for file in (f"{kind}.parquet", f"{kind}.arrow"):
+                    if sha256(directory / file) != manifest.files[file]["sha256"]:
+                        raise IndexStoreError(
+                            f"{directory / file} is damaged and nothing was pushed. Run `samewhere index verify`."
+                        )
+        with disk_errors(place.file or directory, "Writing to"):
+            client = Milvus(place, make=True)
+        try:
+            known = pointers(client)
+            total, before = sum(manifest.counts.values()), 0
+            for kind in KINDS:
+                done = before
 
-            def told(rows: int, done: int = done) -> None:
-                if progress is not None:
-                    progress(done + rows, total)
+                def told(rows: int, done: int = done) -> None:
+                    if progress is not None:
+                        progress(done + rows, total)
 
-            _send_rows(client, kind, manifest, directory, told)
-            before += manifest.counts[kind]
-        _point(client, known, manifest, *_send_files(client, known, manifest, directory))
-    finally:
-        client.close()
+                _send_rows(client, kind, manifest, directory, told)
+                before += manifest.counts[kind]
+            sent = _send_files(client, known, manifest, directory)
+            _point(client, pointers(client), manifest, *sent)  # others may have pushed meanwhile
+        finally:
+            client.close()
     return place.text
 
 

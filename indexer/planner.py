@@ -64,10 +64,10 @@ def choose_plan(
     """The cheapest way by bytes touched, with N rows of D float32, of which n pass in r runs.
 
     Exact, all: 4·N·D. Scan: 4·n·D + r·``RUN_BYTES``. Gather: 4·n·D·``GATHER``. Each times (1 + (Q − 1)/``QUERIES``),
-    because further queries share the reading. Approximate, for each of Q queries: 4·D·nlist for the centroids (32 a
-    probe where a graph finds them) + N·probes/nlist·code bytes + 4·D·``GATHER``·refine·depth, where depth is the length
-    of the ranking in which k rows that pass are expected (:func:`indexer.ann.depth_for`), and probes and refine are
-    what the view was calibrated to need for it.
+    because further queries share the reading. Approximate, for each of Q queries: 4·D·nlist for the centroids
+    (``CENTRES``·:func:`graph_effort` of them where a graph finds them) + N·probes/nlist·code bytes +
+    4·D·``GATHER``·refine·depth, where depth is the length of the ranking in which k rows that pass are expected
+    (:func:`depth_for`), and probes and refine are what the view was calibrated to need for it.
 
     The answer is exact without asking the cost where there is no approximate index, where less than ``EXACT_BELOW`` of
     the rows passes, and for a view that could not be calibrated.

@@ -28,9 +28,10 @@ from filelock import FileLock
 
 from data.errors import IndexStoreError
 from data.files import TEMPORARY
+from data.home import home
 from indexer.files import disk_errors, durable, sha256, sync_directory
 from indexer.object_store import ObjectStore, is_plain_name, sha256_of
-from indexer.snapshot import MANIFEST, POINTER, current_snapshot
+from indexer.snapshot import MANIFEST, POINTER, held_snapshot, sweep
 
 BLOCK_BYTES = 1 << 24
 MANIFEST_BYTES = 1 << 24
@@ -98,32 +99,34 @@ def push(index: Path, url: str, *, options: Mapping[str, Any] | None = None, pro
         IndexStoreError: the snapshot is damaged, the store cannot be reached or written to, or holds another file in
             the place of one of the snapshot's, or it would overwrite what is there.
     """
-    directory = current_snapshot(index)
     store = ObjectStore(url, options)
-    with disk_errors(directory, "Reading"):
-        manifest = (directory / MANIFEST).read_bytes()
-        promise = _Promise.read(manifest, where=str(directory / MANIFEST))
-        done = 0
-        for name, (size, digest) in sorted(promise.files.items()):
-            path = directory / name
-            if not path.is_file() or path.stat().st_size != size or sha256(path) != digest:
-                raise IndexStoreError(f"{path} is missing or damaged and was not pushed. Run `samewhere index verify`.")
-    for name, (size, _) in sorted(promise.files.items()):
-        remote = f"{promise.folder}/{name}"
-        if store.size(remote) is None:
-            store.put(remote, directory / name)
-        seen = store.size(remote)
-        if seen != size:
-            raise IndexStoreError(
-                f"{store.address}/{remote} has {seen or 0:,} bytes where {size:,} belong, and is not overwritten. "
-                "Remove it, or push to another folder."
-            )
-        done += size
-        if progress is not None:
-            progress(done, promise.size)
-    manifest = _put_manifest(store, promise, manifest)
-    _point(store, promise, manifest)
-    return f"{store.address}/{promise.folder}"
+    with held_snapshot(index) as directory:
+        with disk_errors(directory, "Reading"):
+            manifest = (directory / MANIFEST).read_bytes()
+            promise = _Promise.read(manifest, where=str(directory / MANIFEST))
+            done = 0
+            for name, (size, digest) in sorted(promise.files.items()):
+                path = directory / name
+                if not path.is_file() or path.stat().st_size != size or sha256(path) != digest:
+                    raise IndexStoreError(
+                        f"{path} is missing or damaged and was not pushed. Run `samewhere index verify`."
+                    )
+        for name, (size, _) in sorted(promise.files.items()):
+            remote = f"{promise.folder}/{name}"
+            if store.size(remote) is None:
+                store.put(remote, directory / name)
+            seen = store.size(remote)
+            if seen != size:
+                raise IndexStoreError(
+                    f"{store.address}/{remote} has {seen or 0:,} bytes where {size:,} belong, and is not overwritten. "
+                    "Remove it, or push to another folder."
+                )
+            done += size
+            if progress is not None:
+                progress(done, promise.size)
+        manifest = _put_manifest(store, promise, manifest)
+        _point(store, promise, manifest)
+        return f"{store.address}/{promise.folder}"
 
 
 def _put_manifest(store: ObjectStore, promise: _Promise, manifest: bytes) -> bytes:
@@ -197,6 +200,8 @@ def fetch(url: str, cache: Path, *, options: Mapping[str, Any] | None = None, pr
     directory, staged = cache / promise.folder, cache / f"fetch-{promise.fingerprint[:16]}"
     with disk_errors(cache, "Fetching into"):
         cache.mkdir(parents=True, exist_ok=True)
+        if _is_whole(directory, promise) and _points_to(cache) == directory.name:
+            return directory
         with FileLock(cache / "fetch.lock"):
             if not _is_whole(directory, promise):
                 if directory.exists():  # damaged: keep what is good of it
@@ -216,7 +221,20 @@ def fetch(url: str, cache: Path, *, options: Mapping[str, Any] | None = None, pr
                 file.write(f"{directory.name}\n".encode())
             for left in cache.glob("fetch-*"):
                 shutil.rmtree(left, ignore_errors=True)
+            sweep(cache)
     return directory
+
+
+def _points_to(cache: Path) -> str:
+    try:
+        return (cache / POINTER).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def cache_of(url: str) -> Path:
+    """Where the copies of an address lie: those of others stand beside it."""
+    return home() / "cache" / "indexes" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def _read_manifest(store: ObjectStore, name: str) -> tuple[bytes, _Promise]:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
 
 from data import atlas
 from data.errors import IndexStoreError, QueryError
@@ -37,6 +38,8 @@ from indexer.vectors import Rows
 from indexer.where import Where
 
 K_MAX = 1000
+BLOCK = 65_536
+"""Rows whose vectors are copied at a time."""
 HALF_ROUND_KM = 20016.0
 """No two points are further apart."""
 
@@ -57,7 +60,7 @@ class SearchIndex:
         if pair is not None:
             self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=store.where)
         self._lock = threading.RLock()
-        self._tile_points: Floats | None = None
+        self._tile_points: cKDTree | None = None
         self._asked: tuple[Query, str | None, Asked] | None = None
         self._checkpoint: str = self.manifest.checkpoint["name"]
         self._encoder: LocationEncoder | None = pair
@@ -88,14 +91,19 @@ class SearchIndex:
             CheckpointError: ``checkpoint`` cannot be loaded.
             MissingDependencyError: FAISS, or what the store needs, is not installed.
         """
-        index = cls(open_store(path, name=name), pair=pair)
-        if pair is None and checkpoint is not None:
-            index._checkpoint = checkpoint
-            index._location()
+        store = open_store(path, name=name)
+        try:
+            index = cls(store, pair=pair)
+            if pair is None and checkpoint is not None:
+                index._checkpoint = checkpoint
+                index._location()
+        except BaseException:
+            store.close()  # an embedded Milvus would stay locked
+            raise
         return index
 
     def close(self) -> None:
-        """Let go of the snapshot and of connections; the index cannot be asked afterwards."""
+        """Let go of the snapshot, which a job may remove then, and of connections. Ask nothing afterwards."""
         self.store.close()
 
     @property
@@ -136,8 +144,8 @@ class SearchIndex:
         table = self.tiles()
         with self._lock:
             if self._tile_points is None:
-                self._tile_points = unit_vectors(_lonlat(table))
-        rows = np.argmax(unit_vectors(validate_lonlat(lonlat)) @ self._tile_points.T, axis=1)
+                self._tile_points = cKDTree(unit_vectors(_lonlat(table)))
+        _, rows = self._tile_points.query(unit_vectors(validate_lonlat(lonlat)))
         return [str(name) for name in table["id"].take(row_numbers(rows)).to_pylist()]
 
     def query_vector(self, query: Query) -> Vectors:
@@ -239,9 +247,14 @@ class SearchIndex:
                 f"A least distance of {min_km:g} km from the query was asked for, but where the image was taken is not "
                 "known. Leave it out, or use an image with coordinates (a GeoTIFF)."
             )
-        wanted = self._filter(where or Where(), bbox, countries, (places[0], min_km) if min_km > 0 else None)
+        # One place is kept away from by the store, which reads fewer rows then; any others, and all of them where the
+        # caller's own filter keeps away from another, by going down the ranking.
+        near = places if min_km > 0 else []
+        beyond = (near[0], min_km) if near and (where is None or where.beyond is None) else None
+        wanted = self._filter(where or Where(), bbox, countries, beyond)
         wanted = dataclasses.replace(wanted, not_ids=(*wanted.not_ids, *asked.own_ids(target)))
-        found = self._spaced(target, asked, int(k), wanted, places[1:] if min_km > 0 else [], min_km, spacing_km)
+        others = near[1:] if beyond is not None else near
+        found = self._spaced(target, asked, int(k), wanted, others, min_km, spacing_km)
         return self._hits(target, found, asked, places), found.plan
 
     def check(self, query: Query, *, view: str | None = None) -> Check | None:
@@ -269,7 +282,8 @@ class SearchIndex:
         numbers = np.arange(self.manifest.counts["cells"]) if rows is None else rows.rows()
         if not len(numbers):
             return None
-        mean = self.store.vectors("cells", numbers).mean(axis=0, dtype=np.float64)
+        blocks = (numbers[start : start + BLOCK] for start in range(0, len(numbers), BLOCK))
+        mean = sum(self.store.vectors("cells", block).sum(axis=0, dtype=np.float64) for block in blocks) / len(numbers)
         length = float(np.linalg.norm(mean))
         return (mean / length).astype(np.float32) if length > 0 else None
 
@@ -431,9 +445,9 @@ class SearchIndex:
     def _need_tiles(self) -> None:
         if not self.manifest.counts["tiles"]:
             raise QueryError(
-                f"The index at {self.store.where} holds no tiles: the image encoder of "
-                f"{self.manifest.checkpoint['name']} cannot see the Blue Marble, of which tiles are cut, and no "
-                "dataset was added. Search cells, with a place or an image."
+                f"The index at {self.store.where} holds no tiles: it was built without a dataset, and of the Blue "
+                "Marble, which not every image encoder sees, no tile lies in its area. Search cells, with a place or "
+                "an image, or add a dataset."
             )
 
     def _location(self) -> LocationEncoder:
@@ -473,10 +487,11 @@ def open_store(path: str | Path | None = None, *, name: str | None = None) -> St
             )
         return MilvusStore(text)
     if "://" in text:
-        from data.home import home
-        from indexer.remote import fetch
+        from indexer.remote import cache_of, fetch
 
-        return LocalStore(fetch(text, home() / "cache" / "indexes"))
+        if name is not None:
+            raise IndexStoreError(f"{text} keeps one index, none called {name!r}. Leave the name out.")
+        return LocalStore(fetch(text, cache_of(text)))
     return LocalStore(Path(path) if path is not None else default_index_path(), name=name)
 
 

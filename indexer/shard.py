@@ -50,7 +50,11 @@ def make_shard(folder: Path, shard: Shard, *, pair: EncoderPair, parameters: Bui
 def embed_shard(shard: Shard, *, pair: EncoderPair, parameters: BuildParameters) -> tuple[pa.Table, Failed, float]:
     """A shard's rows, what could not be made, and the seconds that it took; nothing is written."""
     begun = time.monotonic()
-    source = next(source for source in _sources(parameters, versions(parameters)) if source.name == shard.source)
+    source = next(
+        source
+        for source in _sources(parameters, versions(parameters))
+        if (source.kind, source.name) == (shard.kind, shard.source)
+    )
     return *source.make(shard.ids, pair), time.monotonic() - begun
 
 

@@ -15,11 +15,12 @@ held is never removed, whatever is switched meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any, Self
 from data.errors import IndexStoreError
 from data.files import TEMPORARY
 from indexer.files import disk_errors, durable, sha256, sync_directory
-from indexer.hold import is_held
+from indexer.hold import Hold, unheld
 from indexer.home import default_index_path
 from indexer.rows import KINDS
 
@@ -290,6 +291,41 @@ def check_files(directory: Path, manifest: Manifest, *, index: Path) -> None:
             raise IndexStoreError(f"{path} {state}. Rebuild the index: `{build_command(index, anew=True)}`.")
 
 
+def take_hold(index: Path, name: str | None = None) -> tuple[Path, Hold]:
+    """The snapshot that a pointer names, held. Between the two a job may switch to another.
+
+    Raises:
+        IndexStoreError: there is none.
+    """
+    for _ in range(8):
+        directory = current_snapshot(index, name)
+        try:
+            hold = Hold(directory)
+        except OSError:
+            if current_snapshot(index, name) == directory:
+                break
+            continue
+        if directory.is_dir():
+            return directory, hold
+        hold.release()
+    Manifest.read(directory, index=index)  # says what is wrong with it
+    raise IndexStoreError(f"{directory} is being removed. Open the index again.")
+
+
+@contextlib.contextmanager
+def held_snapshot(index: Path, name: str | None = None) -> Iterator[Path]:
+    """The snapshot that a pointer names, which nobody removes within the block.
+
+    Raises:
+        IndexStoreError: there is none.
+    """
+    directory, hold = take_hold(index, name)
+    try:
+        yield directory
+    finally:
+        hold.release()
+
+
 def publish(index: Path, staged: Path, *, name: str | None = None) -> Path:
     """Make a finished, staged snapshot the one that a pointer names, in a single step.
 
@@ -314,11 +350,13 @@ def sweep(index: Path) -> list[str]:
     kept = set(names_of(index).values())
     removed = []
     for directory in sorted(index.glob("snap-*")):
-        if directory.name not in kept and not is_held(directory):
-            gone = directory.rename(index / f"{GONE}{directory.name}")  # from here on nobody can open it
-            removed.append(directory.name)
-            shutil.rmtree(gone, ignore_errors=True)
-    for rest in index.glob(f"{GONE}*"):  # of a sweep that was killed
+        if directory.name in kept:
+            continue
+        with unheld(directory) as free:
+            if free:
+                directory.rename(index / f"{GONE}{directory.name}")  # from here on nobody can open it
+                removed.append(directory.name)
+    for rest in index.glob(f"{GONE}*"):  # maybe of a sweep that was killed, too
         shutil.rmtree(rest, ignore_errors=True)
     return removed
 

@@ -16,7 +16,7 @@ from indexer.ann_build import QUERIES, Recall, measure_recall, sample_queries
 from indexer.commit import Weightings
 from indexer.files import disk_errors, sha256
 from indexer.rows import KINDS, light, read_light, sort_rows, vectors_of
-from indexer.snapshot import Manifest, current_snapshot
+from indexer.snapshot import Manifest, held_snapshot
 from indexer.vectors import VectorIndex
 
 
@@ -33,10 +33,9 @@ def find_damage(index: Path, name: str | None = None) -> list[str]:
     Raises:
         IndexStoreError: there is no snapshot, or its manifest is not to be trusted.
     """
-    directory = current_snapshot(index, name)
-    manifest = Manifest.read(directory, index=index)
     damage = []
-    with disk_errors(directory, "Reading"):
+    with held_snapshot(index, name) as directory, disk_errors(directory, "Reading"):
+        manifest = Manifest.read(directory, index=index)
         for file, promised in manifest.files.items():
             path = directory / file
             if not path.is_file():
@@ -68,11 +67,10 @@ def recall_of(index: Path, weightings: Weightings, name: str | None = None) -> d
     Raises:
         IndexStoreError: there is no snapshot, or a file of it is damaged.
     """
-    directory = current_snapshot(index, name)
-    manifest = Manifest.read(directory, index=index)
     found: dict[str, dict[str, Recall]] = {}
-    dim = manifest.checkpoint["dim"]
-    with disk_errors(directory, "Reading"):
+    with held_snapshot(index, name) as directory, disk_errors(directory, "Reading"):
+        manifest = Manifest.read(directory, index=index)
+        dim = manifest.checkpoint["dim"]
         rows = {kind: VectorIndex(directory / f"{kind}.faiss", count=manifest.counts[kind], dim=dim) for kind in KINDS}
         for kind, other in zip(KINDS, reversed(KINDS), strict=True):
             settings = manifest.search[kind]
@@ -103,11 +101,23 @@ def _compare(path: Path, vectors: VectorIndex) -> list[str]:
     return [] if rows == vectors.count else [f"{path} holds {rows} rows, its FAISS file {vectors.count}."]
 
 
+def _same(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
+    """Whether two columns hold the same, whatever their encoding; what is no number equals itself."""
+    one, other = (
+        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        for column in (one, other)
+    )
+    if pa.types.is_floating(one.type) and one.type == other.type:
+        nulls = one.is_null().equals(other.is_null())
+        return bool(nulls and np.array_equal(one.to_numpy(), other.to_numpy(), equal_nan=True))
+    return bool(one.equals(other.cast(one.type)))
+
+
 def _compare_light(rows: Path, columns: Path) -> list[str]:
     """Compare the light columns of a row file with their copy."""
     wanted = pq.read_table(rows, columns=light(pq.read_schema(rows)))
     seen = read_light(columns)
     for name in wanted.column_names:
-        if name not in seen.column_names or seen[name].to_pylist() != wanted[name].to_pylist():
+        if name not in seen.column_names or not _same(seen[name], wanted[name]):
             return [f"{columns}: the column {name} differs from that of {rows.name}."]
     return []

@@ -7,8 +7,10 @@ conditions of one :class:`Where` hold together; the alternatives within one (cou
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from reprlib import repr as short
 from typing import Literal, get_args
 
 import shapely
@@ -93,6 +95,20 @@ class Where:
     compare: tuple[Compare, ...] = ()
     beyond: tuple[tuple[float, float], float] | None = None
     not_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take any sequence for a tuple, and refuse a text where several values belong.
+
+        Raises:
+            QueryError: a text or something else is given that is no sequence.
+        """
+        for name in ("cells", "countries", "continents", "climates", "sources", "compare", "not_ids"):
+            given = getattr(self, name)
+            if given is None or isinstance(given, tuple):
+                continue
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise QueryError(f"{name} is {short(given)}; give several values in a tuple or list, as {name}=[…].")
+            object.__setattr__(self, name, tuple(given))
 
     @property
     def is_empty(self) -> bool:

@@ -74,9 +74,12 @@ class ResumableLoader(DataLoader[Any]):
     """
 
     def __init__(self, dataset: Dataset[Any], batches: EpochBatches, *, workers: int = 0) -> None:
-        """Hand the sampler's row lists straight to ``dataset``, in ``workers`` processes."""
+        """Hand the sampler's row lists straight to ``dataset``, in ``workers`` processes.
+
+        They are new ones in every epoch, for those that live on keep the ``dataset.epoch`` that they began with.
+        """
         self.batches, self.done = batches, 0
-        super().__init__(dataset, sampler=batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+        super().__init__(dataset, sampler=batches, batch_size=None, num_workers=workers)
 
     def __iter__(self) -> Any:
         """One epoch; ``dataset.epoch`` says which, for samples that differ from epoch to epoch."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from torch import Tensor
 
 from data.bands import L1C_BANDS
 from data.errors import CheckpointError
+from data.files import disk_errors, durable
 from model.encoder import EncoderPair, Placement
-from model.hub import OFFICIAL, WEIGHTS, embedded_names, locate, read_card, sha256_of
+from model.hub import OFFICIAL, WEIGHTS, embedded_names, find, locate, read_card, sha256_of
 from model.official import read_official, write_official
 from model.pair import BlueMarblePair, PairConfig, PairNetwork
 from model.satclip import SatCLIPConfig, SatCLIPNetwork, SatCLIPPair
@@ -76,11 +76,18 @@ def load(
     else:
         card, content = read_card(path), path.read_bytes()
         network, tensors, identity = _read_own(path, card, content, part)
-        known = str(card.get("name", path.stem))
+        known = _known_as(path, card)
     _fill(network, tensors, path)
     if isinstance(network, SatCLIPNetwork):
         return SatCLIPPair(network, name=known, fingerprint=identity, card=card, device=device, dtype=dtype)
     return BlueMarblePair(network, name=known, fingerprint=identity, card=card, device=device, dtype=dtype)
+
+
+def _known_as(path: Path, card: Mapping[str, Any]) -> str:
+    """The name that finds this very file again: the card's where it does, else the path."""
+    name = str(card.get("name", path.stem))
+    found = None if name in OFFICIAL else find(name)
+    return name if found is not None and found.resolve() == path.resolve() else str(path.resolve())
 
 
 def save(network: Network, path: Path, *, card: Mapping[str, Any]) -> str:
@@ -96,7 +103,7 @@ def save(network: Network, path: Path, *, card: Mapping[str, Any]) -> str:
         SHA-256 of the weights' file.
 
     Raises:
-        CheckpointError: another ending, or a pair that the official format cannot hold.
+        CheckpointError: another ending, a pair that the official format cannot hold, or the disk refuses.
     """
     if path.suffix not in (".safetensors", ".ckpt"):
         raise CheckpointError(f"{path}: name a file that ends in .safetensors, or in .ckpt for the official format.")
@@ -244,11 +251,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, then rename over."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    advice = "Free some space and run it again."
+    with disk_errors(path, "Writing", kind=CheckpointError, full=advice, denied="Choose another file."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with durable(path) as file:
+            file.write(content)

@@ -136,7 +136,8 @@ def recall(image: Tensor, place: Tensor, *, ks: Iterable[int]) -> dict[int, Tens
     ranks = []
     for start in range(0, len(image), _ROWS):
         scores = image[start : start + _ROWS] @ place.T
-        ranks.append((scores > scores.diagonal(start)[:, None]).sum(dim=1))
+        worse = scores < scores.diagonal(start)[:, None]
+        ranks.append((~worse).sum(dim=1) - 1)  # what ties, or is no number, ranks before it
     rank = torch.cat(ranks)
     return {k: (rank < k).float().mean() for k in ks}
 

@@ -1,7 +1,9 @@
 """The network as a head, after the paper's protocol: standardised targets, tuned on validation, ten initialisations.
 
 Owns its training. The ten initialisations are two for each of five folds, so that every training place has the mean
-answer of two networks that had not seen it: what the intervals need (CV+), and a mean and a spread of the score. The
+answer of two networks that did not learn from it: what the intervals need (CV+), and a mean and a spread of the score.
+Its fold did say when their training should end, as in the paper's protocol, so this score flatters a little; the
+figures of random places and blocks (:mod:`model.fit`) are of places that had no part in it. The
 head's answer is the mean over the ten, which errs less than a mean of two; by how much follows from how far the two are
 apart, and left-out answers are drawn towards the truth by that factor.
 
@@ -100,8 +102,8 @@ def fit_mlp(
         lonlat: (n, 2) degrees; places at one coordinate are left out together.
 
     Returns:
-        The head, (n, T) outputs for each place by a network that had not seen it, and facts: the setting, and mean and
-        standard deviation of R² or accuracy over the networks, each on the places that it left out.
+        The head, (n, T) outputs for each place by networks that did not learn from it, and facts: the setting, and
+        mean and standard deviation of R² or accuracy over the networks, each on the places that it left out.
     """
     rng = np.random.default_rng(seed)
     fold = _folds(len(features), FOLDS, rng, lonlat)

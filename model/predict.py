@@ -228,18 +228,24 @@ def join_features(
     return np.asarray(np.concatenate([embeddings, scaled], axis=1), dtype=np.float32)
 
 
-def variables(pair: EncoderPair | None = None) -> list[Variable]:
+def variables(pair: EncoderPair | None = None, *, damaged: list[str] | None = None) -> list[Variable]:
     """Every variable that can be predicted: the built-in ones, then those fitted for the pair.
 
     Args:
         pair: whose fitted variables are listed; none are without it.
+        damaged: gets a sentence for each fitted one that cannot be read; it is left out.
     """
     found = list(VARIABLES)
     if pair is not None:
         builtin = {variable.name for variable in VARIABLES}
         for name in head_names(pair.fingerprint):
             if name not in builtin:
-                saved = load_head(name, checkpoint=pair.name, fingerprint=pair.fingerprint)
+                try:
+                    saved = load_head(name, checkpoint=pair.name, fingerprint=pair.fingerprint)
+                except HeadError as error:
+                    if damaged is not None:
+                        damaged.append(str(error))
+                    continue
                 classes = tuple(str(entry) for entry in saved.head.classes)
                 found.append(Variable(name, saved.title, saved.unit, saved.head.kind, classes, builtin=False))
     return found

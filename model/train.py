@@ -245,7 +245,7 @@ def make_card(config: TrainConfig, command: str) -> dict[str, Any]:
         "embedding_dim": config.pair.dim,
         "training_data": f"{SOURCE}; {config.places - config.validation_places:,} patches, uniform over land",
         "held_out": "10,000 places, nearer than 10 km to no training patch"
-        + (" and a tenth of the 10° blocks with a margin of one footprint" if config.hold_out_blocks else ""),
+        + (" and a tenth of the 10° blocks with a margin of √2 footprints" if config.hold_out_blocks else ""),
         "seed": config.seed,
         "recipe": dataclasses.asdict(config),
         "command": command,

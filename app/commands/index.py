@@ -379,6 +379,7 @@ def import_(
     ] = None,
     geometry_column: ColumnOption = None,
     name: NameOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an index that is not of this model.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make an index of another model's embeddings; it is asked with its own tiles and vectors."""
@@ -396,7 +397,8 @@ def import_(
         lonlat=(lon.strip(), lat.strip()) if lonlat_columns else None,
         geometry=geometry_column,
     )
-    tell_done(place, import_gallery(place, files, name=name, model=model, columns=columns), as_json=as_json)
+    manifest = import_gallery(place, files, name=name, model=model, columns=columns, force=force)
+    tell_done(place, manifest, as_json=as_json)
 
 
 @app.command(

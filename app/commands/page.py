@@ -8,16 +8,28 @@ from typing import Annotated
 import typer
 
 EPILOG = "Example: samewhere app --port 8600 --no-browser"
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+"""As in ``.streamlit/config.toml``, which ``--allow`` would replace."""
 MAIN = Path(__file__).parents[1] / "main.py"
 
 
 def page(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8501,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")] = "localhost",
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")] = "localhost",
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Name by which others ask for this machine, as maps.example.org; may be repeated."
+        ),
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Start the app, as `streamlit run app/main.py` does in a checkout. Ctrl-C ends it."""
+    """Start the app, as `streamlit run app/main.py` does in a checkout. Ctrl-C ends it.
+
+    Other machines get in with both --host 0.0.0.0 and --allow; the app has no log-in.
+    """
     from streamlit.web.cli import main
 
     options = [f"--server.port={port}", f"--server.address={host}", f"--server.headless={str(not browser).lower()}"]
+    options += [f"--server.allowedHosts={name}" for name in ((*OWN_NAMES, *allow) if allow else ())]
     main(args=["run", str(MAIN), *options], prog_name="streamlit", standalone_mode=False)

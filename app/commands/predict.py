@@ -160,7 +160,7 @@ def _features(read: Any, predictor: Predictor) -> Any:
     """The feature columns of a table.
 
     Raises:
-        TableError: a column is missing, or a row of it is empty.
+        TableError: a column is missing, or a row of it is empty or infinite.
     """
     import numpy as np
 
@@ -168,9 +168,10 @@ def _features(read: Any, predictor: Predictor) -> Any:
 
     columns = [read.numbers(name) for name in predictor.columns]
     for name, values in zip(predictor.columns, columns, strict=True):
-        if np.isnan(values).any():
-            row = int(np.argmax(np.isnan(values))) + 1
-            raise TableError(f"{read.name}, column {name!r}, row {row} is empty; the prediction needs it.")
+        if not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values)))
+            seen = "empty" if np.isnan(values[row]) else "infinite"
+            raise TableError(f"{read.name}, column {name!r}, row {row + 1} is {seen}; the prediction needs a number.")
     return np.stack(columns, axis=1)
 
 
@@ -232,7 +233,10 @@ def _list(checkpoint: str, *, as_json: bool) -> None:
 
     from model.predict import variables
 
-    found = variables(_pair(checkpoint))
+    damaged: list[str] = []
+    found = variables(_pair(checkpoint), damaged=damaged)
+    for sentence in damaged:
+        typer.echo(f"Left out: {sentence}", err=True)
     if as_json:
         typer.echo(json.dumps([asdict(entry) for entry in found], indent=2, ensure_ascii=False))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -153,8 +153,9 @@ def _exported(
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             found[name] = options[name]
-    if options["where"] != Where():
-        found["where"] = options["where"]
+    empty, given = Where(), options["where"]
+    told = {one.name: value for one in fields(Where) if (value := getattr(given, one.name)) != getattr(empty, one.name)}
+    found["where"] = replace(found["where"], **told)
     return request.query, found
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from app import actions, comparison, opened, resources
-from app.facts import atlas_values, climates_of, predicted, prediction_text
+from app.facts import atlas_values, climates_of, plain, predicted, prediction_text
 from app.gallery import lonlat_text
 from app.map_view import plain_map
 from app.samples import SAMPLES
@@ -44,6 +44,7 @@ def page() -> None:
         ]
         opened.map_(data | {"hits": marks}, key=KEY, on_picked=_on_picked)
     link = {"places": ";".join(f"{number(lon)},{number(lat)}" for lon, lat in places)} if places else {}
+    link = opened.linked(link)
     if link != st.query_params.to_dict():
         st.query_params.from_dict(link)
     st.session_state["compare_written"] = link
@@ -72,7 +73,7 @@ def _from_url() -> None:
             try:
                 places.append(find_place(text)[0])
             except SamewhereError as error:
-                st.warning(f"Left out of the link: {error}")
+                st.warning(plain(f"Left out of the link: {error}"))
     state["compared"] = places or state.get("compared", [])
 
 

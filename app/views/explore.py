@@ -9,13 +9,13 @@ import streamlit as st
 
 from app import actions, coverage, opened, regions
 from app.climates import climate_name
-from app.facts import number_text
+from app.facts import number_text, plain
 from app.gallery import lonlat_text
 from app.map_view import plain_map
 from app.state import find_place
 from app.url_state import number
 from data import atlas
-from data.errors import SamewhereError
+from data.errors import QueryError, SamewhereError
 from data.geo import cell_boundary, great_circle_km
 
 WHAT = {
@@ -57,16 +57,17 @@ def _from_url() -> None:
     show = told.get("show", "colours")
     state["explore"] = show if show in WHAT else "colours"
     if show not in WHAT:
-        st.warning(f"Left out of the link: there is no view {show[:40]!r}; there are {', '.join(WHAT)}.")
+        st.warning(plain(f"Left out of the link: there is no view {show[:40]!r}; there are {', '.join(WHAT)}."))
     if (k := told.get("k", "")).isdecimal() and regions.K_LEAST <= int(k[:4]) <= regions.K_MOST:
         state["explore_k"] = int(k)
     elif k:
-        st.warning(f"Left out of the link: k is {k[:20]!r}; it is {regions.K_LEAST} to {regions.K_MOST} regions.")
+        told_k = f"Left out of the link: k is {k[:20]!r}; it is {regions.K_LEAST} to {regions.K_MOST} regions."
+        st.warning(plain(told_k))
     if at := told.get("at", ""):
         try:
             state["explored"] = find_place(at)[0]
         except SamewhereError as error:
-            st.warning(f"Left out of the link: {error}")
+            st.warning(plain(f"Left out of the link: {error}"))
 
 
 def _to_url(what: str) -> None:
@@ -77,6 +78,7 @@ def _to_url(what: str) -> None:
         params["k"] = str(state["explore_k"])
     elif what == "neighbours" and state.get("explored"):
         params["at"] = ",".join(number(value) for value in state["explored"])
+    params = opened.linked(params)
     if params != st.query_params.to_dict():
         st.query_params.from_dict(params)
     state["explore_written"] = params
@@ -197,6 +199,8 @@ def _neighbours(ready: opened.Ready) -> None:
         apart = st.slider("At least this far apart (km)", 0, 5000, 1000, step=250, key="explore_km")
     with opened.working("Looking for neighbours"):
         graph = regions.neighbours(opened.vectors(ready), places, ids, row, count=count, apart_km=float(apart))
+    if not graph.edges:
+        raise QueryError(f"No cell of this index lies {apart:,} km from the one chosen. Choose a smaller distance.")
     least, most = min(edge[2] for edge in graph.edges), max(edge[2] for edge in graph.edges)
     lines = [
         [

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import actions, mapped, opened, resources
-from app.facts import class_name, number_text
+from app.facts import class_name, number_text, plain
 from app.field_image import Legend
 from app.gallery import lonlat_text
 from app.map_view import plain_map
@@ -60,7 +60,7 @@ def page() -> None:
     with right:
         _worth(predictor, what)
     point = st.session_state["predicted"]
-    params = {"variable": name} | ({"at": f"{number(point[0])},{number(point[1])}"} if point else {})
+    params = opened.linked({"variable": name} | ({"at": f"{number(point[0])},{number(point[1])}"} if point else {}))
     if params != st.query_params.to_dict():
         st.query_params.from_dict(params)
     st.session_state["predict_written"] = params
@@ -69,7 +69,11 @@ def page() -> None:
 def _variables(ready: resources.Ready) -> dict[str, Variable]:
     from model.predict import variables
 
-    return {one.name: one for one in variables(ready.index.encoder)}  # type: ignore[arg-type]
+    damaged: list[str] = []
+    found = variables(ready.index.encoder, damaged=damaged)  # type: ignore[arg-type]
+    for sentence in damaged:
+        st.warning(sentence)
+    return {one.name: one for one in found}
 
 
 def _from_url(there: dict[str, Variable]) -> None:
@@ -77,13 +81,16 @@ def _from_url(there: dict[str, Variable]) -> None:
     params = st.query_params.to_dict()
     state.setdefault("predicted", None)
     if params and params != state.get("predict_written"):
-        if params.get("variable") in there:
-            state["predict_variable"] = params["variable"]
+        wanted = params.get("variable", "")
+        if wanted in there:
+            state["predict_variable"] = wanted
+        elif wanted:
+            st.warning(plain(f"Left out of the link: there is no variable {wanted[:60]!r} for this index's model."))
         if text := params.get("at", ""):
             try:
                 state["predicted"] = find_place(text)[0]
             except SamewhereError as error:
-                st.warning(f"Left out of the link: {error}")
+                st.warning(plain(f"Left out of the link: {error}"))
     kept = state.get("predict_variable", state.get("predict_kept"))
     state["predict_variable"] = kept if kept in there else next(iter(there))
 
@@ -176,7 +183,8 @@ def _legend(legend: Legend, predictor: Predictor, what: mapped.What) -> str:
         words = "chance that another class is right"
     else:
         unit = predictor.variable.unit if predictor.variable.builtin else ""
-        low, high = (number_text(value, unit) for value in (legend.low, legend.high))
+        own = not predictor.variable.builtin
+        low, high = (number_text(value, unit, own=own) for value in (legend.low, legend.high))
         words = "predicted value" if what == "value" else "half the width of the 90 % interval"
     return f'<div class="sw-legend"><span>≤ {low}</span>{bar}<span>≥ {high}</span><span>{words}</span></div>'
 
@@ -210,7 +218,7 @@ def _here(predictor: Predictor) -> None:
     variable = predictor.variable
     with st.container(border=True):
         if one.labels is not None and one.probabilities is not None:
-            st.caption(variable.title)
+            st.caption(plain(variable.title))
             name = class_name(predictor, str(one.labels[0]))
             if variable.builtin:
                 st.markdown(f"#### {name}")
@@ -218,15 +226,18 @@ def _here(predictor: Predictor) -> None:
                 st.text(name)
             likely = one.probabilities[0]
             chances = "; ".join(
-                f"{class_name(predictor, variable.classes[n])} {100 * float(likely[n]):.0f} %"
+                f"{plain(class_name(predictor, variable.classes[n]))} {100 * float(likely[n]):.0f} %"
                 for n in np.argsort(-likely)[:3].tolist()
                 if likely[n] >= LEAST_CHANCE
             )
             st.write(f"Most likely: {chances}.")
         else:
-            st.metric(variable.title, number_text(float(one.values[0]), variable.unit))
-            low, high = (number_text(float(end[0]), variable.unit) for end in (one.low, one.high))
-            st.write(f"Nine times in ten the truth lies between {low} and {high}.")
+            said, low, high = (
+                number_text(float(value[0]), variable.unit, own=not variable.builtin)
+                for value in (one.values, one.low, one.high)
+            )
+            st.metric(plain(variable.title), said)
+            st.write(f"Nine times in ten the truth lies between {plain(low)} and {plain(high)}.")
         st.caption(f"At {lonlat_text(*point)}.")
         if one.unfamiliar[0]:
             st.warning("This place is unlike every place that the variable was fitted on. Take the value with salt.")
@@ -245,7 +256,7 @@ def _downloads(ready: resources.Ready, predictor: Predictor, found: mapped.Mappe
         icon=":material/download:",
         on_click="ignore",
         width="stretch",
-        help="All land at 0.5°: value, interval, flag. Takes some seconds.",
+        help="All land north of 60° S at 0.5°: value, interval, flag. Takes some seconds.",
     )
     other.download_button(
         "Parquet",

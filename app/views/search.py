@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import replace
 
 import streamlit as st
 
 from app import actions, query_panel, resources, results_view, setup_view, state
 from app.answer import Answer, find, is_asked, to_query, token_of
+from app.facts import plain
 from app.samples import SAMPLES
 from app.url_state import PageQuery
 from data.errors import CheckpointError, IndexStoreError, QueryError, SamewhereError
@@ -43,9 +43,10 @@ def page() -> None:
     asked = state.read()
     query_ = asked.query
     if complaint := state.complaint(query_):
-        st.warning(complaint)
+        st.warning(plain(complaint))
     trouble = _trouble(query_)
-    blue_marble = True if trouble else resources.has_tiles(resources.index_path(query_.index))
+    place = None if trouble else resources.index_path(query_.index)
+    blue_marble = resources.sees_blue_marble(place)
     left, middle, right = st.columns([1.15, 3, 1.35], gap="medium")
     with left.container():
         query_panel.what(asked, blue_marble=blue_marble)
@@ -54,7 +55,7 @@ def page() -> None:
         has_base = patch is not None if query_.kind == "image" else query_.place is not None
         query_panel.ingredients(asked, has_base=has_base, blue_marble=blue_marble)
     with left.container():
-        query_panel.how(asked, blue_marble=blue_marble)
+        query_panel.how(asked, blue_marble=blue_marble, tiles=resources.has_tiles(place))
     answer, waiting, ready = None, False, None
     with middle:
         try:
@@ -67,7 +68,7 @@ def page() -> None:
             if query and ready:
                 answer = _answer(ready, query_, query)
         except (IndexStoreError, CheckpointError) as error:
-            setup_view.offer_rebuild(error)
+            setup_view.offer_remedy(error, query_.index)
         except SamewhereError as error:
             st.error(str(error))
     with middle:
@@ -90,12 +91,10 @@ def _patch(asked: PageQuery, *, blue_marble: bool) -> Patch | None:
         return None
     try:
         patch = read_patch(file[1], name=file[0]) if file else SAMPLES[asked.sample or ""].patch()
-        query_panel.show(patch, blue_marble=blue_marble)
     except SamewhereError as error:
         st.error(str(error))
         return None
-    gsd_m = st.session_state["gsd_m"] if file else None
-    return replace(patch, gsd_m=float(gsd_m)) if gsd_m else patch
+    return query_panel.show(patch, blue_marble=blue_marble)
 
 
 def _answer(ready: resources.Ready, asked: PageQuery, query: Query) -> Answer:

@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,17 +78,18 @@ def server(home: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serving(home: Path, port: int | None = None) -> Iterator[str]:
-    """A server until the block ends; then it is gone."""
+def serving(home: Path, port: int | None = None, start: Sequence[str] = ()) -> Iterator[str]:
+    """A server until the block ends, then it is gone; ``start`` is another way of starting it than Streamlit's."""
     if port is None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
     options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
+    own = ["-m", "streamlit", "run", str(ROOT / "app" / "main.py"), *options]
     log = home / "server.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), *options],
+            [sys.executable, *([*start, "--port", str(port)] if start else own)],
             cwd=ROOT,
             env={**os.environ, "SAMEWHERE_HOME": str(home)},
             stdout=out,

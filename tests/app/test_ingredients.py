@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +25,8 @@ from app.ingredients import (
     write_votes,
 )
 from data.errors import SamewhereError
+from indexer import Where
+from indexer.zones import passes
 
 SAMPLES = {"nile": None}
 CELL = "841e8a5ffffffff"
@@ -101,5 +105,14 @@ def test_what_is_no_area_is_refused_in_words(points: list[tuple[float, float]]) 
 
 
 @pytest.mark.parametrize(("text", "weight"), [("2", 2.0), ("-0.5", -0.5), ("0.126", 0.13)])
+def test_an_area_across_the_antimeridian_stays_in_one_piece() -> None:
+    fiji = [(170.0, -10.0), (190.0, -10.0), (190.0, -25.0), (170.0, -25.0)]
+    area = check_area(fiji)
+    assert list(area) == fiji
+    assert read_area(area_text(area)) == area
+    where = Where(polygon=shapely.Polygon(area))
+    assert passes(where, np.array([(178.0, -18.0), (-175.0, -18.0), (0.0, -18.0)])).tolist() == [True, True, False]
+
+
 def test_weights_have_two_decimals(text: str, weight: float) -> None:
     assert read_weight(text) == weight

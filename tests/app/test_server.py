@@ -54,6 +54,15 @@ def test_websockets_of_other_pages_are_refused(address: str, origin: str | None,
     assert ask(address, "/_stcore/stream", **headers).status == status
 
 
+def test_who_shares_the_app_says_by_which_name(tmp_path: Path) -> None:
+    start = ("-m", "app.cli", "app", "--no-browser", "--host", "127.0.0.1", "--allow", "maps.example.org")
+    with serving(tmp_path, start=start) as url:
+        address = url.removeprefix("http://")
+        for host, status in (("maps.example.org", 101), (address, 101), ("evil.example", 403)):
+            headers = UPGRADE | {"Origin": f"http://{host}", "Host": host}
+            assert ask(address, "/_stcore/stream", **headers).status == status, host
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_nothing_is_uploaded_or_removed_without_the_token(address: str, method: str) -> None:
     for headers in (

@@ -52,6 +52,11 @@ def test_nothing_asked_is_an_empty_link() -> None:
     assert read({}) == PageQuery()
 
 
+def test_cloud_may_be_a_part_of_a_per_cent() -> None:
+    query = read({"cloud": "12.5"})
+    assert query.cloud == 12.5 and read(write_query(query)) == query
+
+
 def test_an_upload_leaves_no_trace_but_its_kind() -> None:
     assert write_query(PageQuery(kind="image", k=5)) == {"from": "image", "k": "5"}
     assert read({"from": "image"}).kind == "image"

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 
-from app.answer import Answer, Pin, token_of
-from app.field_image import Legend
+from app.answer import Answer, Pin, thumbnails, token_of
+from app.facts import number_text, plain
+from app.field_image import Legend, data_url
 from app.gallery import cards, lonlat_text
 from app.map_view import flat_map, globe
 from app.preview import caption
 from app.results_view import legend_html
 from app.samples import SAMPLES
 from app.setup_view import time_text
+from app.state import find_place
 from app.url_state import PageQuery
 from data.display import picture
+from data.errors import CoordinateError
 from data.geo import BBox, cell_lonlat, cell_of, cell_to_hex, great_circle_km
 from data.land import is_land
 from data.patch import Patch
+from indexer import Query, SearchIndex
 from indexer.hits import Hit
+from tests.app.standin import StandInPair
 
 
 def answer(*points: tuple[float, float]) -> Answer:
@@ -52,6 +58,48 @@ def test_cards_say_what_hits_are() -> None:
         1,
     )
     assert (second["title"], second["distance"]) == ("No country", "")
+
+
+def test_a_cell_is_shown_by_a_tile_only_where_one_is_near(home: Path) -> None:
+    index = SearchIndex.open(home / "index", pair=StandInPair())
+    hits = index.search(Query.place(12.49, 41.89), k=60)
+    tiles = index.tiles()
+    centres = np.stack([tiles["lon"].to_numpy(), tiles["lat"].to_numpy()], axis=1)
+    sides = tiles["footprint_km"].to_numpy()
+    shown = thumbnails(index, hits)
+    near = 0
+    for hit, thumbnail in zip(hits, shown, strict=True):
+        km = great_circle_km((hit.lon, hit.lat), centres)
+        nearest = int(km.argmin())
+        is_near = km[nearest] <= max(sides[nearest] / 2, 182)  # a cell of resolution 2 has edges of 182.5 km
+        own = data_url(index.thumbnail(tiles["id"][nearest].as_py()), "image/jpeg")
+        assert thumbnail.startswith("data:image/jpeg") and (thumbnail == own) == is_near
+        near += is_near
+    assert 0 < near < 60
+
+
+def test_places_that_begin_as_no_number_does_are_found() -> None:
+    for name in ("Nantes", "Nanjing", "Infanta"):
+        assert find_place(name)[1].startswith(name)
+    for text in ("nan", "inf", "-infinity", "nan, 4"):
+        with pytest.raises(CoordinateError):
+            find_place(text)
+
+
+def test_numbers_keep_the_digits_that_tell_them_apart() -> None:
+    assert [number_text(value, "%", own=True) for value in (0.0123, 1.004, 1.009)] == ["0.0123 %", "1.004 %", "1.009 %"]
+    assert [number_text(value) for value in (0.0, 0.013, -0.52, 12.34, 1240.4)] == [
+        "0",
+        "0.013",
+        "−0.52",
+        "12.3",
+        "1,240",
+    ]
+
+
+def test_strangers_text_is_no_markup() -> None:
+    assert plain("![x](https://evil.example/p.png) *b*") == r"\!\[x\](https\://evil.example/p.png) \*b\*"
+    assert plain("soil pH 5.5, 40 %") == "soil pH 5.5, 40 %"
 
 
 @pytest.mark.parametrize(

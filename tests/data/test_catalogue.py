@@ -31,7 +31,7 @@ def addresses(table):
     return sorted(table["address"].to_pylist())
 
 
-BOXES = [None, BBox(-20, -40, 60, 50), BBox(150, -60, -30, 80), BBox(-180, -90, 180, 90)]
+BOXES = [None, BBox(-20, -40, 60, 50), BBox(150, -60, -30, 80), BBox(150, -60, 330, 80), BBox(-180, -90, 180, 90)]
 CLOUDS = [None, 40.0]
 TIMES = [(None, None), (datetime(2019, 6, 1, tzinfo=UTC), datetime(2021, 2, 3, tzinfo=UTC))]
 COUNTRIES = [(), ("RUS", "BRA", "AUS")]

@@ -120,6 +120,11 @@ class TestBBox:
     def test_whole_world(self):
         assert geo.BBox(-180, -90, 180, 90).contains([(180, 90), (0, 0), (-180, -90)]).all()
 
+    def test_longitudes_to_360_are_those_to_180(self):
+        assert geo.BBox(170, -20, 190, 20) == geo.BBox(170, -20, -170, 20)
+        assert geo.BBox(190, -20, 200, -10) == geo.BBox(-170, -20, -160, -10)
+        assert geo.BBox(0, -90, 360, 90) == geo.BBox(-180, -90, 180, 90)
+
     @pytest.mark.parametrize(
         ("text", "words"), [("1,2,3", "four numbers"), ("0,50,10,40", "lies above"), ("0,0,0,99", "99")]
     )

@@ -56,9 +56,22 @@ def test_l1c_and_named_subsets(numbers):
     np.testing.assert_allclose(five.visible()[0], numbers[1] / 10_000, rtol=1e-6)
 
 
-def test_degrees_become_metres(numbers):
-    assert read_patch(geotiff(numbers, crs="EPSG:4326", gsd=1e-4, corner=(10, 45))).gsd_m == pytest.approx(11.1195)
+def test_a_pixel_is_as_large_as_the_ground_it_shows(numbers):
+    down, across = 11.1195, 11.1195 * np.cos(np.radians(45))  # a ten-thousandth of a degree at 45° N
+    degrees = read_patch(geotiff(numbers, crs="EPSG:4326", gsd=1e-4, corner=(10, 45)))
+    assert degrees.gsd_m == pytest.approx(np.sqrt(down * across), rel=1e-3)
+    north = 8_399_738  # 60° N in Web Mercator, which draws everything twice as large there
+    mercator = read_patch(geotiff(numbers, crs="EPSG:3857", gsd=10.0, corner=(1e6, north)))
+    assert mercator.gsd_m == pytest.approx(5, rel=5e-3)
+    assert read_patch(geotiff(numbers, crs="EPSG:32632", corner=(200_000, 5_000_000))).gsd_m == 10
     assert read_patch(geotiff(numbers, crs=None)).lonlat is None
+
+
+def test_a_saturated_pixel_does_not_make_numbers_of_reflectance(numbers):
+    reflectance = (numbers / 10_000).astype(np.float32)
+    reflectance[3, 4, 5] = 6.5535
+    np.testing.assert_array_equal(read_patch(geotiff(reflectance)).pixels, reflectance)
+    np.testing.assert_allclose(read_patch(geotiff(numbers.astype(np.float32))).pixels, numbers / 10_000, rtol=1e-6)
 
 
 def test_given_place_and_gsd_win(numbers):

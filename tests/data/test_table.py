@@ -181,7 +181,23 @@ def test_a_feature_that_only_helps_is_no_leak(tmp_path):
 def test_rows_without_a_target_are_left_out_and_told(tmp_path):
     sample = sample_of(tmp_path, changed("y", 4, ""))
     assert len(sample.target) == 59
-    assert sample.notes == ("1 row(s) with an empty 'y' or the like were left out, the first is row 5.",)
+    assert sample.notes == ("1 row(s) with an empty or infinite 'y' or the like were left out, the first is row 5.",)
+
+
+def test_rows_with_an_infinite_feature_are_left_out_and_told(tmp_path):
+    given = changed("y", 4, "")
+    given["near"] = np.random.default_rng(3).normal(size=60)
+    given["near"][7] = np.inf
+    sample = sample_of(tmp_path, given, features=("near",))
+    assert len(sample.target) == 58 and np.isfinite(sample.features).all()
+
+
+def test_class_codes_keep_all_their_digits(tmp_path):
+    codes = [10190003.0, 10190005.0, 0.5, None] * 15  # floats for the sake of the gap
+    table = pa.table({**rows(), "y": pa.array(codes)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    sample = take_sample(read_points(tmp_path / "a.parquet"), "y", kind="classification")
+    assert set(sample.target) == {"10190003", "10190005", "0.5"}
 
 
 def test_rows_at_one_coordinate_count_once(tmp_path):

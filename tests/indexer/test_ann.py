@@ -70,6 +70,18 @@ def built(request: pytest.FixtureRequest, exact: VectorIndex, tmp_path_factory: 
     return path, settings
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_lists_of_hardly_any_rows(exact: VectorIndex, tmp_path: Path, count: int) -> None:
+    path = tmp_path / "few.faiss"
+    with path.open("wb") as file:
+        write_vectors(file, [exact.take(np.arange(count))], dim=DIM, count=count)
+    few = VectorIndex(path, count=count, dim=DIM)
+    for method in METHODS:
+        lists = Lists(fill(few, method=method), few, codes="rabitq" in method)
+        rows, _ = lists.search(few.take([0]), count, probes=count, refine=1)
+        assert sorted(rows[0].tolist()) == list(range(count))
+
+
 def test_a_graph_of_lists_finds_as_many_as_are_asked_for(exact: VectorIndex) -> None:
     lists = Lists(fill(exact, method="ivf-hnsw-rabitq"), exact, codes=True)
     rows, _ = lists.search(exact.take([5, COUNT - 5]), COUNT, probes=list_count(COUNT), refine=1)
@@ -82,7 +94,7 @@ def test_the_method_goes_by_the_number_of_rows() -> None:
     assert check_method("auto") == "auto"
     with pytest.raises(IndexStoreError, match=r"no search method 'hnsw'; choose auto, flat"):
         check_method("hnsw")
-    assert [list_count(n) for n in (1, 1000, 1_000_000, 10_000_000)] == [2, 64, 2048, 8192]
+    assert [list_count(n) for n in (1, 3, 1000, 1_000_000, 10_000_000)] == [1, 3, 64, 2048, 8192]
 
 
 def test_what_is_promised_is_found_on_other_queries(built: Any, exact: VectorIndex) -> None:

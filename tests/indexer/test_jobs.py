@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
@@ -26,9 +27,10 @@ from indexer import plan as plan_module
 from indexer.build import add_sources, resume_job
 from indexer.engines import Inline, Pool, Ray
 from indexer.export import export_rows
-from indexer.manage import collect_garbage, compare, import_gallery, remove_rows
+from indexer.manage import collect_garbage, compact, compare, import_gallery, remove_rows
+from indexer.merge import Input, merge_rows
 from indexer.remote import push
-from indexer.snapshot import Manifest, current_snapshot, index_status, names_of
+from indexer.snapshot import Manifest, current_snapshot, held_snapshot, index_status, names_of
 from indexer.verify import find_damage
 from tests.indexer.conftest import push_quickly
 from tests.indexer.standin import StandInPair
@@ -164,6 +166,57 @@ def test_a_patch_that_cannot_be_read_is_named_and_costs_itself_alone(home: Path,
     assert find_damage(home / "b") == []
 
 
+def test_what_could_not_be_read_is_tried_again(home: Path, pair: StandInPair) -> None:
+    folder = add_dataset(home, "one", PLACES, keep=False)
+    patch = (folder / "0-0.tif").read_bytes()
+    (folder / "0-0.tif").unlink()
+    manifest = build_small(home / "b", pair=pair, sources=("one",))
+    assert len(manifest.failed) == 1
+    assert build_small(home / "b", pair=pair, sources=("one",)) == manifest  # still away: nothing new
+    (folder / "0-0.tif").write_bytes(patch)
+    manifest = build_small(home / "b", pair=pair, sources=("one",))
+    assert (manifest.counts["tiles"], manifest.failed) == (7, [])
+    build_small(home / "whole", pair=pair, sources=("one",))
+    assert bytes_of(home / "b") == bytes_of(home / "whole")
+
+
+def test_a_patch_of_two_datasets_belongs_to_one_that_is_wanted(home: Path, pair: StandInPair) -> None:
+    for name in ("one", "two"):
+        add_dataset(home, name, PLACES)
+    assert build_small(home / "a", pair=pair, sources=("one", "two")).sources == {"one": 7}
+    assert build_small(home / "a", pair=pair, sources=("two",)).sources == {"two": 7}
+    build_small(home / "whole", pair=pair, sources=("two",))
+    assert bytes_of(home / "a") == bytes_of(home / "whole")
+
+
+def test_a_dataset_may_be_called_as_the_cells_are(home: Path, pair: StandInPair) -> None:
+    add_dataset(home, "cells", PLACES)
+    assert build_small(home / "a", pair=pair, sources=("cells",)).sources == {"cells": 7}
+
+
+def test_of_rows_with_one_id_the_first_stays_wherever_they_lie(tmp_path: Path) -> None:
+    layout = pa.schema([("key", pa.uint64()), ("id", pa.string()), ("from", pa.string())])
+    rows = {"a": [(5, "x"), (9, "y")], "b": [(1, "y"), (5, "x"), (7, "z")]}
+    for name, some in rows.items():
+        keys, ids = zip(*some, strict=True)
+        table = pa.table([pa.array(keys, pa.uint64()), ids, [name] * len(some)], schema=layout)
+        pq.write_table(table, tmp_path / name)
+    with (tmp_path / "out").open("wb") as file:
+        assert merge_rows(file, [Input(tmp_path / "a"), Input(tmp_path / "b")], layout, row_group=2) == 3
+    found = pq.read_table(tmp_path / "out").to_pylist()
+    assert [(row["key"], row["id"], row["from"]) for row in found] == [(5, "x", "a"), (7, "z", "b"), (9, "y", "a")]
+
+
+def test_who_reads_for_long_holds_what_is_read(home: Path, pair: StandInPair) -> None:
+    path = home / "a"
+    build_small(path, pair=pair)
+    add_dataset(home, "one", PLACES)
+    with held_snapshot(path) as directory:
+        add_sources(path, ["one"], pair=pair)
+        assert collect_garbage(path) == [] and directory.is_dir()
+    assert collect_garbage(path) == [directory.name] and not directory.exists()
+
+
 def test_cells_are_fine_where_tiles_are_dense(home: Path, pair: StandInPair, open_index: Open) -> None:
     add_dataset(home, "one", PLACES)
     build_small(home / "a", pair=pair, sources=("one",), fine_resolution=4, dense=3)
@@ -248,6 +301,45 @@ def test_an_export_comes_back_as_a_gallery(home: Path, pair: StandInPair, open_i
         gallery.search(Query.tile(tile))
     with pytest.raises(IndexStoreError, match="imported"):
         add_sources(home / "g", ["x"], pair=StandInPair("mine", manifest.checkpoint["fingerprint"]))
+
+
+def test_a_gallery_takes_no_other_index_away(home: Path, pair: StandInPair) -> None:
+    path, out = home / "a", home / "tiles.parquet"
+    built = build_small(path, pair=pair)
+    export_rows(current_snapshot(path), "tiles", out)
+    with pytest.raises(IndexStoreError, match=r"An index of stand-in stands at .* --name, or replace it with --force"):
+        import_gallery(path, [out], name=None, model="mine")
+    assert Manifest.read(current_snapshot(path), index=path) == built
+    import_gallery(path, [out], name="mine", model="mine")
+    import_gallery(path, [out], name="mine", model="mine")  # its own is renewed
+    assert import_gallery(path, [out], name=None, model="mine", force=True).checkpoint["name"] == "mine"
+
+
+def test_columns_without_a_number_are_no_damage(home: Path, pair: StandInPair) -> None:
+    build_small(home / "a", pair=pair)
+    out = home / "tiles.parquet"
+    export_rows(current_snapshot(home / "a"), "tiles", out)
+    table = pq.read_table(out)
+    quality = np.arange(len(table), dtype=np.float64)
+    quality[1] = np.nan
+    pq.write_table(table.append_column("quality", pa.array(quality)), out)
+    import_gallery(home / "g", [out], name=None, model="mine")
+    assert find_damage(home / "g") == []
+
+
+def test_vectors_do_not_overwrite_ids_unasked(home: Path, pair: StandInPair) -> None:
+    build_small(home / "a", pair=pair)
+    (home / "x.ids.txt").write_text("mine")
+    with pytest.raises(QueryError, match=r"x\.ids\.txt exists already"):
+        export_rows(current_snapshot(home / "a"), "tiles", home / "x.npy")
+    assert (home / "x.ids.txt").read_text() == "mine"
+
+
+def test_changing_what_is_not_there_makes_nothing(home: Path) -> None:
+    for change in (lambda path: remove_rows(path, Where(countries=("ITA",))), lambda path: compact(path)):
+        with pytest.raises(IndexStoreError):
+            change(home / "mistyped")
+    assert not (home / "mistyped").exists()
 
 
 def test_an_unknown_dataset_is_a_sentence(home: Path, pair: StandInPair) -> None:

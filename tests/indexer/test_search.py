@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.blue_marble import BlueMarble
-from data.errors import CoordinateError, MissingDependencyError, QueryError
+from data.errors import CheckpointError, CoordinateError, IndexStoreError, MissingDependencyError, QueryError
 from data.geo import BBox, cell_to_hex, great_circle_km
 from data.patch import Patch
-from indexer import Query, SearchIndex
+from indexer import Compare, Query, SearchIndex, Where
+from indexer.local import LocalStore
 from indexer.select import pick_spaced
 from indexer.snapshot import current_snapshot
 from tests.indexer.standin import DIM, StandInPair
@@ -117,6 +118,38 @@ def test_any_search_is_the_brute_force_answer(
     for rank, hit in enumerate(hits, start=1):
         assert (hit.rank, hit.target, hit.score) == (rank, target, by_id[hit.id])
         assert hit.km == pytest.approx(float(great_circle_km((lon, lat), (hit.lon, hit.lat))), abs=1e-6)
+
+
+def test_two_distances_are_both_kept(index: SearchIndex) -> None:
+    paris = (2.35, 48.86)
+    hits = index.search(ROME, min_km=500, where=Where(beyond=(paris, 1500.0)), k=50)
+    assert len(hits) == 50
+    for hit in hits:
+        assert great_circle_km((hit.lon, hit.lat), paris) >= 1500
+        assert hit.km is not None and hit.km >= 500
+    assert min(great_circle_km((hit.lon, hit.lat), paris) for hit in index.search(ROME, min_km=500, k=50)) < 1500
+
+
+def test_filters_take_any_sequence_and_no_text(index: SearchIndex) -> None:
+    listed = index.search(ROME, where=Where(continents=["EU"], compare=[Compare("lat", ">", 50.0)]))  # type: ignore[arg-type]
+    assert listed == index.search(ROME, where=Where(continents=("EU",), compare=(Compare("lat", ">", 50.0),)))
+    with pytest.raises(QueryError, match=r"continents is 'EU'; give several values"):
+        Where(continents="EU")  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_asked_is_closed_again(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(LocalStore, "close", lambda self: closed.append(self))
+    with pytest.raises(CheckpointError):
+        SearchIndex.open(built, checkpoint="unknown")
+    with pytest.raises(IndexStoreError):
+        SearchIndex.open(built, pair=StandInPair("other", "b" * 64))
+    assert len(closed) == 2
+
+
+def test_a_snapshots_name_is_of_directories_alone() -> None:
+    with pytest.raises(IndexStoreError, match="keeps one index, none called 'clay'"):
+        SearchIndex.open("s3://bucket/world", name="clay")
 
 
 def test_a_box_across_the_antimeridian(index: SearchIndex) -> None:

@@ -39,8 +39,25 @@ def test_round_trip_in_half_precision(checkpoint):
     np.testing.assert_allclose(loaded.encode_location(points), original.encode_location(points), atol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 255, (4, 3, 32, 32)).astype(np.uint8)
     np.testing.assert_allclose(loaded.encode_image(pixels), original.encode_image(pixels), atol=1e-3)
-    assert loaded.name == "mine"
-    assert not list(path.parent.glob("*.partial"))
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["mine.json", "mine.safetensors"]
+
+
+def test_a_pair_has_a_name_under_which_it_is_found_again(checkpoint, monkeypatch, tmp_path):
+    path, network = checkpoint
+    assert load(load(str(path)).name).fingerprint == load(str(path)).fingerprint
+    again = tmp_path / "again" / "blue-marble-l40.safetensors"  # as a training with the preset calls it
+    save(network, again, card={"name": "blue-marble-l40"})
+    assert load(str(again)).name == str(again.resolve())
+    assert load("blue-marble-l40").name == "blue-marble-l40"
+    monkeypatch.setenv("SAMEWHERE_HOME", str(tmp_path / "home"))
+    save(network, tmp_path / "home" / "models" / "mine.safetensors", card={})
+    assert load("mine").name == load(str(tmp_path / "home" / "models" / "mine.safetensors")).name == "mine"
+
+
+def test_what_cannot_be_written_is_one_sentence(checkpoint, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"^Writing .*new\.safetensors failed: Not a directory\."):
+        save(checkpoint[1], tmp_path / "file" / "new.safetensors", card={})
 
 
 def test_location_part_alone(checkpoint):

@@ -38,6 +38,9 @@ def test_perfect_and_blind_retrieval():
     eye = np.eye(50, dtype=np.float32)
     assert evaluate.measure_retrieval(eye, eye, lonlat) == evaluate.Retrieval(1.0, 1.0, 0.0, 0.0)
     assert evaluate.measure_retrieval(eye[::-1].copy(), eye, lonlat).recall1 == 0
+    for vectors in (np.ones_like(eye), np.full_like(eye, np.nan)):  # a collapsed pair, and a diverged one
+        found = evaluate.measure_retrieval(vectors, vectors, lonlat)
+        assert (found.recall1, found.recall10, found.median_rank_percent) == (0, 0, 100)
 
 
 def test_likeness_by_brute_force():

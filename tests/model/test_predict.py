@@ -124,6 +124,16 @@ def test_variables_are_the_tasks_and_those_fitted(pair):
     assert set(head_names(pair.fingerprint)) <= {variable.name for variable in VARIABLES}
 
 
+def test_one_damaged_head_does_not_hide_the_others(pair):
+    path = heads_path(pair.fingerprint) / "broken.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"nonsense")
+    damaged = []
+    assert variables(pair, damaged=damaged) == variables(pair) == list(VARIABLES)
+    path.unlink()
+    assert len(damaged) == 1 and "broken" in damaged[0]
+
+
 def test_an_unknown_variable_is_told_with_those_there_are(pair):
     with pytest.raises(HeadError, match="no variable 'snow' for blue-marble-l40; there is temperature, "):
         load_predictor("snow", pair)

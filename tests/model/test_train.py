@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch.utils.data import Dataset
 
 from data.errors import CheckpointError
 from model import load
 from model.augment import AugmentConfig
-from model.batches import EpochBatches
+from model.batches import EpochBatches, ResumableLoader
+from model.contrastive import recall
 from model.image import ImageConfig
 from model.location import BranchConfig
 from model.presets import PRESETS
@@ -138,6 +141,31 @@ def test_batches_go_on_behind_those_that_were_seen():
     broken.start = 4
     assert list(broken) == list(unbroken)[4:]
     assert list(broken) == list(unbroken)  # the next epoch is whole again
+
+
+class Epochs(Dataset):
+    """Every sample is the epoch in which it is read."""
+
+    epoch = 0
+
+    def __getitem__(self, rows):
+        return torch.full((len(rows),), self.epoch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_know_their_epoch(workers):
+    loader = ResumableLoader(Epochs(), EpochBatches(8, batch=4, seed=0), workers=workers)
+    for epoch in range(3):
+        loader.batches.set_epoch(epoch)
+        assert [batch.tolist() for batch in loader] == [[epoch] * 4] * 2
+
+
+def test_vectors_that_say_nothing_find_nothing():
+    alike, nothing = torch.ones(20, 3), torch.full((20, 3), torch.nan)
+    for vectors in (alike, nothing):
+        found = recall(vectors, vectors, ks=(1, 10))
+        assert found[1] == found[10] == 0
+    assert recall(torch.eye(20), torch.eye(20), ks=(1,))[1] == 1
 
 
 def test_no_atlas_in_training():

@@ -258,7 +258,8 @@
     if (ring.length < 3) return;
     data.area = ring;
     draw();
-    api.onDraw?.(ring.map(([lon, lat]) => [wrap(lon), lat]));
+    const west = Math.min(...ring.map(([lon]) => lon));
+    api.onDraw?.(ring.map(([lon, lat]) => [lon - west + wrap(west), lat])); // in one piece across the antimeridian
   }
   pencil.onclick = () => { setDrawing(drawing ? null : []); box.focus(); };
 
