@@ -29,7 +29,7 @@ WIDGETS = (
 """Keys of widgets whose values outlive a run that does not draw them."""
 
 NO_NUMBER = re.compile(r"\s*[+-]?(nan|inf(inity)?)\b", re.IGNORECASE)
-"""What reads as a number but is none; Nantes and Infanta are places."""
+"""What reads as a number but is none; Nantes is a place."""
 
 
 @dataclass(frozen=True)

@@ -298,22 +298,29 @@ def _georeference(dataset: Any) -> dict[str, Any]:
         return {}
     try:
         centre, corners = outline_of(dataset.crs, dataset.transform, dataset.width, dataset.height)
+        metres = _metres_a_pixel(dataset)
     except CoordinateError:
         return {}
-    return {"lonlat": centre, "gsd_m": _metres_a_pixel(dataset, corners), "footprint": corners}
+    return {"lonlat": centre, "gsd_m": metres, "footprint": corners}
 
 
-def _metres_a_pixel(dataset: Any, corners: NDArray[np.float64]) -> float:
-    """On the ground, the mean of both sides; or what the projection's own unit says, where that is true there."""
-    ends = np.roll(corners, -1, axis=0)
-    width, height = great_circle_km(corners, ends)[:2] * 1000 / (dataset.width, dataset.height)
+def _metres_a_pixel(dataset: Any) -> float:
+    """The mean of both sides of the central pixel, on the ground; or what the map's own unit says, where that is true.
+
+    Raises:
+        CoordinateError: the pixel is not on the globe.
+    """
+    a, b, c, d, e, f = tuple(dataset.transform)[:6]
+    column, row = dataset.width / 2 - 0.5, dataset.height / 2 - 0.5
+    middle = rasterio.Affine(a, b, c + a * column + b * row, d, e, f + d * column + e * row)
+    _, corners = outline_of(dataset.crs, middle, 1, 1)
+    width, height = great_circle_km(corners, np.roll(corners, -1, axis=0))[:2] * 1000
     ground = math.sqrt(width * height)
-    if dataset.crs.is_projected:
-        pixel = math.hypot(dataset.transform.b, dataset.transform.e)  # of a raster that is turned, too
-        stated = float(pixel * dataset.crs.linear_units_factor[1])
+    if dataset.crs.is_projected and ground > 0:
+        stated = math.hypot(b, e) * float(dataset.crs.linear_units_factor[1])
         if abs(stated / ground - 1) < TRUE_SCALE:
             return stated
-    return float(ground)
+    return ground
 
 
 def _time(tags: dict[str, str]) -> datetime | None:

@@ -34,10 +34,11 @@ class TargetKind(StrEnum):
     classification = "classification"
 
 
-EPILOG = (
-    "Examples: samewhere fit sites.csv --lon lon --lat lat --target ph --name soil-ph; "
-    "samewhere predict --variable soil-ph --bbox -10,35,30,60 --step-deg 0.1 --out soil-ph.tif"
-)
+EPILOG = """
+Example: samewhere fit sites.csv --lon lon --lat lat --target ph --name soil-ph
+
+Example: samewhere predict --variable soil-ph --bbox -10,35,30,60 --step-deg 0.1 --out soil-ph.tif
+"""
 
 
 def fit(

@@ -15,6 +15,7 @@ import indexer.build
 import model.checkpoint
 from app import resources
 from app.answer import Answer
+from data.errors import CheckpointError
 from data.geo import great_circle_km
 from indexer import Query, SearchIndex
 from indexer.progress import Progress
@@ -203,6 +204,7 @@ def test_an_index_of_another_checkpoint_is_offered_to_be_rebuilt(home: Path, mon
         fingerprint = "1" * 64
 
     monkeypatch.setattr(model.checkpoint, "load", lambda *_, **__: Other())
+    monkeypatch.setattr("model.hub.embedded_names", lambda: ["stand-in"])
     small = partial(indexer.build.build_index, cell_resolution=CELL_RESOLUTION, tile_resolution=TILE_RESOLUTION)
     monkeypatch.setattr(indexer.build, "build_index", small)
     page = open_page(place="12.49,41.89")
@@ -213,6 +215,19 @@ def test_an_index_of_another_checkpoint_is_offered_to_be_rebuilt(home: Path, mon
     assert not page.error
     assert answer(page).hits
     assert SearchIndex.open(home / "index").manifest.checkpoint["fingerprint"] == "1" * 64
+
+
+def test_an_index_of_a_model_of_ones_own_is_not_built_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise CheckpointError("There is no checkpoint 'stand-in'.")
+
+    monkeypatch.setattr(model.checkpoint, "load", gone)
+    page = open_page(place="12.49,41.89")
+    assert [error.value for error in page.error] == ["There is no checkpoint 'stand-in'."]
+    assert [button.label for button in page.button if "gain" in button.label] == ["Try again"]
+    monkeypatch.setattr(model.checkpoint, "load", lambda *_, **__: StandInPair())
+    next(button for button in page.button if button.label == "Try again").click().run()
+    assert answer(sound(page)).hits and not page.error
 
 
 def test_a_half_written_index_is_said_and_left_alone(home: Path) -> None:

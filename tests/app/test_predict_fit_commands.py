@@ -164,7 +164,7 @@ def test_the_cells_of_an_index_keep_their_ids(run, home, tmp_path):
     names = set(atlas.koppen_classes())
     assert set(table["koppen"].to_pylist()) <= names
     for label, chosen in zip(table["koppen"].to_pylist(), table["koppen_set"].to_pylist(), strict=True):
-        assert label in chosen.split() and set(chosen.split()) <= names
+        assert label in chosen.split(";") and set(chosen.split(";")) <= names
 
 
 def test_places_on_the_command_line(run):

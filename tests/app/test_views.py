@@ -79,7 +79,7 @@ def test_a_cell_is_shown_by_a_tile_only_where_one_is_near(home: Path) -> None:
 
 
 def test_places_that_begin_as_no_number_does_are_found() -> None:
-    for name in ("Nantes", "Nanjing", "Infanta"):
+    for name in ("Nantes", "Nanjing", "Nanning"):
         assert find_place(name)[1].startswith(name)
     for text in ("nan", "inf", "-infinity", "nan, 4"):
         with pytest.raises(CoordinateError):

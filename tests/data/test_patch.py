@@ -64,6 +64,8 @@ def test_a_pixel_is_as_large_as_the_ground_it_shows(numbers):
     mercator = read_patch(geotiff(numbers, crs="EPSG:3857", gsd=10.0, corner=(1e6, north)))
     assert mercator.gsd_m == pytest.approx(5, rel=5e-3)
     assert read_patch(geotiff(numbers, crs="EPSG:32632", corner=(200_000, 5_000_000))).gsd_m == 10
+    half = read_patch(geotiff(numbers, crs="EPSG:4326", gsd=10.0, corner=(-100, 80)))  # 200° wide
+    assert half.gsd_m == pytest.approx(10 * 111_195, rel=0.01)
     assert read_patch(geotiff(numbers, crs=None)).lonlat is None
 
 

@@ -56,7 +56,7 @@ def test_a_pair_has_a_name_under_which_it_is_found_again(checkpoint, monkeypatch
 
 def test_what_cannot_be_written_is_one_sentence(checkpoint, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"^Writing .*new\.safetensors failed: Not a directory\."):
+    with pytest.raises(CheckpointError, match=r"^Writing .*new\.safetensors failed: "):
         save(checkpoint[1], tmp_path / "file" / "new.safetensors", card={})
 
 
