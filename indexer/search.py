@@ -17,7 +17,6 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
 
 from data import atlas
 from data.errors import IndexStoreError, QueryError
@@ -60,7 +59,7 @@ class SearchIndex:
         if pair is not None:
             self.manifest.check_checkpoint(pair.name, pair.fingerprint, index=store.where)
         self._lock = threading.RLock()
-        self._tile_points: cKDTree | None = None
+        self._tile_points: Any = None
         self._asked: tuple[Query, str | None, Asked] | None = None
         self._checkpoint: str = self.manifest.checkpoint["name"]
         self._encoder: LocationEncoder | None = pair
@@ -141,6 +140,8 @@ class SearchIndex:
             QueryError: the index holds no tiles.
         """
         self._need_tiles()
+        from scipy.spatial import cKDTree  # a tenth of a second that a search does not need
+
         table = self.tiles()
         with self._lock:
             if self._tile_points is None:
