@@ -206,7 +206,8 @@ class VectorIndex:
 
         Returns:
             (Q, k) row numbers, best first, of equals the lower row first, -1 where there are fewer rows, and (Q, k)
-            float32 products; they may differ from :meth:`search`'s in the last bits.
+            float32 products; they may differ from :meth:`search`'s in the last bits. On a GPU equals come in any order,
+            and there are no more columns than rows.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if self.count * len(queries) >= GPU_PRODUCTS and gpu.available():
