@@ -377,12 +377,15 @@ def index_status(index: Path, name: str | None = None) -> dict[str, Any]:
         ``path``, ``state`` ("ready", "building", "missing", "damaged"), ``problem`` (a sentence, or None), ``manifest``
         (or None), ``names`` (of the snapshots kept there) and, while an unfinished build lies there, ``building`` with
         ``shards``, ``shards_done``, ``running`` and ``progress`` (:func:`indexer.job.read_state`).
+
+    Raises:
+        IndexStoreError: the directory may not be read.
     """
     from indexer.job import is_running, read_state  # it imports this module
 
     status: dict[str, Any] = {"path": str(index), "state": "ready", "problem": None, "manifest": None, "building": None}
-    status["names"] = {key or "": value for key, value in names_of(index).items()} if index.is_dir() else {}
     with disk_errors(index, "Reading"):
+        status["names"] = {key or "": value for key, value in names_of(index).items()} if index.is_dir() else {}
         job = index / BUILDING / "job.json"
         if job.is_file():
             done = len(list((index / BUILDING / "shards").glob("*.parquet")))
