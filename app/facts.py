@@ -21,7 +21,9 @@ from data.geo import Floats
 if TYPE_CHECKING:
     from model.predict import Prediction, Predictor
 
-MARKUP = re.compile(r"[\\`*_\[\]<>$~#!|]|:(?=//)")
+MARKUP = re.compile(r"[\\`*_\[\]<>$~#!|]")
+LINK = re.compile(r":(?=//)|www(?=\.)|@", re.IGNORECASE)
+"""What makes a link of an address without any markup."""
 SHORT = {"temperature": "", "precipitation": "rain "}
 
 
@@ -46,7 +48,7 @@ def number_text(value: float, unit: str = "", *, own: bool = False) -> str:
 
 def plain(text: str) -> str:
     """Strangers' text for where Markdown is read: it shows as it is, and neither links nor loads anything."""
-    return MARKUP.sub(r"\\\g<0>", text)
+    return LINK.sub("\\g<0>\u200b", MARKUP.sub(r"\\\g<0>", text))  # no space that is seen
 
 
 def climates_of(lonlat: Floats) -> list[str]:

@@ -142,3 +142,13 @@ def test_the_pages_limits_are_those_of_the_code() -> None:
         assert value in (seen, seen * 1024, seen * 1024 * 1024, seen * 2**30), (
             f"{module}.{constant} is {value}, not {written}"
         )
+
+
+def test_no_text_stands_alone_in_a_page() -> None:
+    """Streamlit's magic would put it on the page; that is switched off for ours, not for who runs a page otherwise."""
+    for path in [ROOT / "app" / "main.py", *(ROOT / "app" / "views").glob("*.py")]:
+        alone = [node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.Expr)]
+        texts = [node.lineno for node in alone[1:] if isinstance(node.value, ast.Constant)]
+        assert not texts, f"{path}, lines {texts}"
+    settings = tomllib.loads((ROOT / "app" / ".streamlit" / "config.toml").read_text("utf-8"))
+    assert settings["runner"]["magicEnabled"] is False

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 KEY = "predict_map"
 WHAT = {"value": "Prediction", "uncertainty": "Uncertainty"}
 MOST_CLASSES = 12
-LEAST_CHANCE = 0.005
-"""What would be shown as 0 % is not."""
+LEAST_CHANCE = 0.005  # less would be shown as 0 %; no text below it, which Streamlit would put on the page
 MOST_POINTS = 2500
 
 

@@ -98,7 +98,8 @@ def test_numbers_keep_the_digits_that_tell_them_apart() -> None:
 
 
 def test_strangers_text_is_no_markup() -> None:
-    assert plain("![x](https://evil.example/p.png) *b*") == r"\!\[x\](https\://evil.example/p.png) \*b\*"
+    shown = plain("![x](https://evil.example/p.png) *b* www.evil.example")
+    assert shown == "\\!\\[x\\](https:\u200b//evil.example/p.png) \\*b\\* www\u200b.evil.example"
     assert plain("soil pH 5.5, 40 %") == "soil pH 5.5, 40 %"
 
 
