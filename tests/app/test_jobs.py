@@ -64,6 +64,13 @@ def test_a_job_becomes_an_index_of_its_area(no_process: list[Path]) -> None:
     assert 0 < view.counts["cells"] < whole.counts["cells"]
 
 
+def test_a_job_that_is_only_starting_counts(no_process: list[Path]) -> None:
+    for name in ("one", "two"):
+        jobs.start(name, ORDER)
+    with pytest.raises(IndexStoreError, match="2 jobs are running"):
+        jobs.start("three", ORDER)
+
+
 def test_a_paused_job_goes_on_to_the_same_bytes(no_process: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("indexer.build.SHARD_ROWS", {"cells": 200, "tiles": 60})
     jobs.start("one", ORDER)

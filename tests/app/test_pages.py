@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from app import jobs, resources, worker
 from app.facts import number_text
 from app.ingredients import Ingredient, Vote
 from data import atlas
-from indexer import Query, SearchIndex
+from data.geo import BBox
+from indexer import Query, SearchIndex, build_index
 from tests.app.files import table_of
 from tests.app.standin import StandInPair
 from tests.app.test_page import MAIN, answer, link, open_page, sound
@@ -293,6 +295,30 @@ def test_what_a_link_to_explore_gets_wrong_is_said(home: Path, name: str, value:
     page = open_view("explore", **{name: value})
     assert "Left out of the link" in text_of(page)
     assert not page.error
+
+
+def test_a_small_index_has_no_far_neighbours_and_says_so(home: Path) -> None:
+    build_index(
+        home / "indexes" / "alps", pair=StandInPair(), cell_resolution=2, tile_resolution=0, bbox=BBox(5, 43, 17, 48)
+    )
+    page = open_view("explore", show="neighbours", index="alps")
+    assert "No cell of this index lies 1,000 km from the one chosen" in text_of(page)
+    assert link(page)["index"] == "alps"
+    page.switch_page("views/predict.py")
+    page.query_params.clear()
+    assert page.run().session_state["index"] == "alps"
+
+
+def test_an_index_chosen_before_the_first_search_stays_chosen(home: Path) -> None:
+    shutil.copytree(home / "index", home / "indexes" / "alps")
+    page = AppTest.from_file(str(MAIN), default_timeout=60)
+    page.session_state["index"] = "alps"  # as "Ask it" on the page Jobs sets it
+    assert link(sound(page.run()))["index"] == "alps"
+
+
+def test_a_link_to_a_variable_that_is_not_here_says_so(home: Path, few_places: None) -> None:
+    page = open_view("predict", variable="soil-ph", at="12.49,41.89")
+    assert "there is no variable 'soil-ph'" in text_of(page)
 
 
 # ---- jobs ----

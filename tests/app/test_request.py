@@ -70,6 +70,16 @@ def test_options_given_in_the_shell_win(home: Path, answer: Answer, tmp_path: Pa
     assert [hit["id"] for hit in json.loads(ran.stdout)["hits"]] == [hit.id for hit in answer.hits[:2]]
 
 
+def test_filters_given_in_the_shell_stand_beside_those_of_the_document(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "query.json"
+    north = Where(polygon=shapely.box(-180, 50, 180, 90))
+    file.write_text(json.dumps(Request(Query.place(12.49, 41.89), where=north).to_json()))
+    ran = CliRunner().invoke(cli, ["search", "--query", str(file), "--json", "--continent", "AS"])
+    hits = json.loads(ran.stdout)["hits"]
+    assert len(hits) == 10
+    assert all(hit["lat"] >= 50 for hit in hits) and all(hit["country"] in ("RUS", "KAZ", "MNG", "CHN") for hit in hits)
+
+
 def test_everything_is_in_the_zip(answer: Answer) -> None:
     from PIL import Image
 
