@@ -96,18 +96,16 @@ def standing(path: Path | None = None) -> Standing:
     return "there" if path.is_dir() and any(child.is_dir() for child in path.iterdir()) else "none"
 
 
-def sees_blue_marble(path: Path | None = None) -> bool:
+def sees_blue_marble(manifest: Manifest | None) -> bool:
     """Whether the model of an index sees the Blue Marble. True where it cannot be told.
 
     The built-in model does. A SatCLIP pair sees Sentinel-2 alone, and compares in one way only.
     """
-    manifest = _manifest(path or default_index_path())
     return manifest is None or manifest.parameters.get("tile_footprint_km") is not None
 
 
-def has_tiles(path: Path | None = None) -> bool:
+def has_tiles(manifest: Manifest | None) -> bool:
     """Whether an index holds tiles. True where it cannot be told."""
-    manifest = _manifest(path or default_index_path())
     return manifest is None or manifest.counts["tiles"] > 0
 
 
@@ -117,11 +115,12 @@ def is_ours(name: str | None) -> bool:
 
     if name is not None:
         return False
-    manifest = _manifest(default_index_path())
+    manifest = manifest_at(default_index_path())
     return manifest is None or manifest.checkpoint.get("name") in embedded_names()
 
 
-def _manifest(path: Path) -> Manifest | None:
+def manifest_at(path: Path) -> Manifest | None:
+    """What an index holds; None where that cannot be read."""
     try:
         return Manifest.read(current_snapshot(path), index=path)
     except (SamewhereError, OSError):
@@ -241,7 +240,7 @@ def build(report: Callable[[Progress], None], *, anew: bool = False) -> None:
     from indexer.sources import BLUE_MARBLE
     from model import load  # torch, about two seconds
 
-    standing = _manifest(default_index_path())  # its datasets' tiles are made again, too
+    standing = manifest_at(default_index_path())  # its datasets' tiles are made again, too
     sources = standing.parameters.get("sources") if standing is not None else None
     build_index(default_index_path(), pair=load(), progress=report, sources=sources or (BLUE_MARBLE,), force=anew)
     forget()

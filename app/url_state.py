@@ -326,22 +326,22 @@ def _day(text: str) -> date:
 
 def _whole(text: str, least: int, most: int) -> int:
     kind = f"a whole number from {least} to {most}"
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(kind) from None
-    if not math.isfinite(value) or value != int(value) or not least <= value <= most:
+    value = _between(text, least, most, kind)
+    if value != int(value):
         raise ValueError(kind)
     return int(value)
 
 
 def _share(text: str) -> float:
-    kind = "a share from 0 to 100"
+    return _between(text, 0, 100, "a share from 0 to 100")
+
+
+def _between(text: str, least: float, most: float, kind: str) -> float:
     try:
         value = float(text)
     except ValueError:
         raise ValueError(kind) from None
-    if not 0 <= value <= 100:
+    if not least <= value <= most:  # nor what is no number
         raise ValueError(kind)
     return value
 

@@ -194,12 +194,12 @@ def _run(
     sources = open_sources(parameters)
     wanted = [(source.kind, source.name, source.wanted()) for source in sources]
     plan = plan_digest([(name, rows) for _, name, rows in wanted])
-    base, standing, same = None if force else _standing(index, pair, name), None, False
-    if base is not None:
-        standing = Manifest.read(base, index=index)
-        same = standing.plan == plan and _parameters(standing) == parameters
-        if same and not standing.failed:
-            return _nothing_new(index, standing)
+    base = None if force else _standing(index, pair, name)
+    standing = Manifest.read(base, index=index) if base is not None else None
+    if standing is not None and (standing.plan != plan or _parameters(standing) != parameters):
+        standing = None  # of something else
+    if standing is not None and not standing.failed:
+        return _nothing_new(index, standing)
     if not any(len(rows.ids) for _, _, rows in wanted):
         raise IndexStoreError("No land cell and no tile lies in that area, so there is nothing to build. Widen it.")
     inputs, shards = _divide(base, wanted)
@@ -226,7 +226,7 @@ def _run(
             (index / PAUSE).unlink(missing_ok=True)
             raise JobPaused(f"The job of {index} is paused. `samewhere index resume` goes on from here.")
     report(clock.progress("finish"))
-    if standing is not None and same and sorted(ledger.failures(shards)) == sorted(map(tuple, standing.failed)):
+    if standing is not None and sorted(ledger.failures(shards)) == sorted(map(tuple, standing.failed)):
         return _nothing_new(index, standing)  # what failed was tried again, and failed again
     for shard in shards:
         inputs[shard.kind].append(Input(work / SHARDS / shard.file_name))

@@ -75,8 +75,7 @@ def measure_retrieval(images: Vectors, places: Vectors, lonlat: Floats) -> Retri
     for start in range(0, len(images), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(images)))
         scores = images[rows] @ places.T
-        truth = scores[np.arange(len(rows)), rows]
-        ranks.append((~(scores < truth[:, None])).sum(axis=1) - 1)  # what ties, or is no number, ranks before it
+        ranks.append(_ranks(scores, rows))
         errors.append(great_circle_km(lonlat[rows], lonlat[scores.argmax(axis=1)]))
     rank = np.concatenate(ranks)
     return Retrieval(
@@ -85,6 +84,12 @@ def measure_retrieval(images: Vectors, places: Vectors, lonlat: Floats) -> Retri
         median_error_km=float(np.median(np.concatenate(errors))),
         median_rank_percent=float(100 * np.median(rank) / max(1, len(rank) - 1)),
     )
+
+
+def _ranks(scores: NDArray[np.floating], true: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many columns rank before the true one of each row; what ties with it, or is no number, does."""
+    truth = scores[np.arange(len(true)), true]
+    return np.asarray((~(scores < truth[:, None])).sum(axis=1) - 1)
 
 
 def measure_likeness(
@@ -167,7 +172,6 @@ def evaluate_likeness(pair: EncoderPair, baselines: Sequence[LocationEncoder] = 
     places = make_split(0, hold_out_blocks=False).places
     places = places[places[:, 1] > ANTARCTICA_NORTH_DEG]
     rng = np.random.default_rng(0)
-    asked = np.arange(len(places))
     stored = pair.encode_location(places)
     colour = BlueMarble.open().cut(places).mean(axis=(2, 3))
 
@@ -177,11 +181,11 @@ def evaluate_likeness(pair: EncoderPair, baselines: Sequence[LocationEncoder] = 
 
     scores: dict[str, Scores] = {
         **{view: cosine(view, stored) for view in pair.views},
-        **{f"baseline: {baseline.name}": nearness(baseline.encode_location(places), asked) for baseline in baselines},
+        **{f"baseline: {baseline.name}": nearness(baseline.encode_location(places)) for baseline in baselines},
         "no learning: random places": lambda rows: rng.random((len(rows), len(places))),
-        "no learning: mean colour": nearness(colour, asked),
-        "no learning: the nearest": nearness(unit_vectors(places), asked),
-        "oracle: the atlas itself": nearness(atlas_vectors(places), asked),
+        "no learning: mean colour": nearness(colour),
+        "no learning: the nearest": nearness(unit_vectors(places)),
+        "oracle: the atlas itself": nearness(atlas_vectors(places)),
     }
     out = {name: measure_likeness(score, places, places) for name, score in scores.items()}
     cells = cell_lonlat(land_cells(4, antarctica=False))
@@ -190,10 +194,10 @@ def evaluate_likeness(pair: EncoderPair, baselines: Sequence[LocationEncoder] = 
     return out
 
 
-def nearness(vectors: NDArray[np.floating], asked: NDArray[np.intp]) -> Scores:
-    """Scores that fall with the Euclidean distance between (M, D) vectors, of those at the rows ``asked``."""
+def nearness(vectors: NDArray[np.floating]) -> Scores:
+    """Scores that fall with the Euclidean distance between (M, D) vectors."""
     half_square = (vectors**2).sum(axis=1) / 2
-    return lambda rows: vectors[asked[rows]] @ vectors.T - half_square
+    return lambda rows: vectors[rows] @ vectors.T - half_square
 
 
 def atlas_vectors(lonlat: Floats) -> Floats:
@@ -239,8 +243,7 @@ def evaluate_sentinel(pair: EncoderPair, folder: Path) -> dict[str, dict[str, fl
 
 
 def _percentiles(scores: NDArray[np.floating], true: NDArray[np.intp], names: list[str]) -> dict[str, float]:
-    truth = scores[np.arange(len(true)), true]
-    percent = 100 * ((~(scores < truth[:, None])).sum(axis=1) - 1) / scores.shape[1]
+    percent = 100 * _ranks(scores, true) / scores.shape[1]
     return {**dict(zip(names, percent.tolist(), strict=True)), "median": float(np.median(percent))}
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 EPILOG = "Example: samewhere app --port 8600 --no-browser"
-OWN_NAMES = ("localhost", "127.0.0.1", "::1")
-"""As in ``.streamlit/config.toml``, which ``--allow`` would replace."""
 MAIN = Path(__file__).parents[1] / "main.py"
+SETTINGS = MAIN.parent / ".streamlit" / "config.toml"
 
 
 def page(
@@ -31,5 +31,7 @@ def page(
     from streamlit.web.cli import main
 
     options = [f"--server.port={port}", f"--server.address={host}", f"--server.headless={str(not browser).lower()}"]
-    options += [f"--server.allowedHosts={name}" for name in ((*OWN_NAMES, *allow) if allow else ())]
+    if allow:  # replaces the names of the settings, so they are said again
+        own = tomllib.loads(SETTINGS.read_text("utf-8"))["server"]["allowedHosts"]
+        options += [f"--server.allowedHosts={name}" for name in (*own, *allow)]
     main(args=["run", str(MAIN), *options], prog_name="streamlit", standalone_mode=False)

@@ -45,8 +45,8 @@ def page() -> None:
     if complaint := state.complaint(query_):
         st.warning(plain(complaint))
     trouble = _trouble(query_)
-    place = None if trouble else resources.index_path(query_.index)
-    blue_marble = resources.sees_blue_marble(place)
+    manifest = resources.manifest_at(resources.index_path(None if trouble else query_.index))
+    blue_marble = resources.sees_blue_marble(manifest)
     left, middle, right = st.columns([1.15, 3, 1.35], gap="medium")
     with left.container():
         query_panel.what(asked, blue_marble=blue_marble)
@@ -55,7 +55,7 @@ def page() -> None:
         has_base = patch is not None if query_.kind == "image" else query_.place is not None
         query_panel.ingredients(asked, has_base=has_base, blue_marble=blue_marble)
     with left.container():
-        query_panel.how(asked, blue_marble=blue_marble, tiles=resources.has_tiles(place))
+        query_panel.how(asked, blue_marble=blue_marble, tiles=resources.has_tiles(manifest))
     answer, waiting, ready = None, False, None
     with middle:
         try:

@@ -66,7 +66,7 @@ def test_indexes_whose_path_has_a_space_stay_open_side_by_side(
 
 def test_only_the_pages_own_index_is_built_again(home: Path) -> None:
     assert not resources.is_ours("alps")
-    made_by = resources._manifest(home / "index")
+    made_by = resources.manifest_at(home / "index")
     assert made_by is not None
     assert resources.is_ours(None) == (made_by.checkpoint["name"] in embedded_names())
     (home / "index" / "current").write_text("snap-99999\n")
